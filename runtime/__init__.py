@@ -1,0 +1,1 @@
+"""How any process here runs: settings, errors, logs, metrics, health, and the doors outward."""

@@ -1,0 +1,181 @@
+"""The broker as its administrator sees it: topics made and checked, offsets, members of a group."""
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+import msgspec
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from runtime.errors import ConfigurationError, Unavailable
+from runtime.kafka.client import Names, client_config, describe, fate
+from runtime.kafka.records import Partition
+from runtime.settings import Settings
+from schemas.tables import PARTITIONS
+from schemas.topics import TOPICS, Topic
+
+T = TypeVar("T")
+
+_REMEDY_CREATE: Final = "run `pagestream topics --create`"
+
+
+class TopicState(msgspec.Struct, frozen=True, kw_only=True):
+    """One topic as it stands on the broker; `wrong` says in words what is not as declared."""
+
+    topic: Topic
+    name: str
+    topic_id: str | None = None
+    partitions: int = 0
+    wrong: tuple[str, ...] = ()
+
+
+class Cluster:
+    """Administers one Kafka cluster. Keeps its client: a temporary one dies before its answers."""
+
+    def __init__(self, settings: Settings, *, seconds: float = 15) -> None:
+        self._settings = settings
+        self._names = Names(settings)
+        self._seconds = seconds
+        self._admin = AdminClient(client_config(settings))
+
+    def cluster_id(self) -> str:
+        """Return the cluster's id; Unavailable when no broker answers."""
+        try:
+            return self._admin.cluster_id(self._seconds)
+        except KafkaException as error:
+            raise self._no_answer(error) from error
+
+    def create_topics(self) -> list[str]:
+        """Create the topics that are missing; return the names of those created."""
+        wanted = [
+            NewTopic(
+                topic.full_name(self._settings.topic_prefix),
+                PARTITIONS,
+                self._settings.replication_factor,
+                config=topic.config(),
+            )
+            for topic in TOPICS
+        ]
+        created = []
+        for name, future in self._admin.create_topics(wanted).items():
+            if self._created(name, future):
+                created.append(name)
+        return created
+
+    def _created(self, name: str, future: Future[None]) -> bool:
+        try:
+            future.result(self._seconds)
+        except (KafkaException, TimeoutError) as error:
+            if (
+                isinstance(error, KafkaException)
+                and error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
+            ):
+                return False
+            raise self._no_answer(error, f"creating topic {name}") from error
+        return True
+
+    def topics(self) -> list[TopicState]:
+        """Return every declared topic as it stands: missing, wrong, or as declared."""
+        names = [topic.full_name(self._settings.topic_prefix) for topic in TOPICS]
+        found = {}
+        for name, future in self._admin.describe_topics(TopicCollection(names)).items():
+            try:
+                found[name] = future.result(self._seconds)
+            except (KafkaException, TimeoutError) as error:
+                if not _is_missing(error):
+                    raise self._no_answer(error) from error
+        configs = self._configs([name for name in names if name in found])
+        return [
+            _state(topic, name, found.get(name), configs.get(name, {}))
+            for topic, name in zip(TOPICS, names, strict=True)
+        ]
+
+    def check_topics(self) -> dict[str, str]:
+        """Return the id of every topic, by short name; ConfigurationError unless all are right."""
+        states = self.topics()
+        wrong = [f"topic {state.name}: {reason}" for state in states for reason in state.wrong]
+        if wrong:
+            missing = any(state.topic_id is None for state in states)
+            remedy = _REMEDY_CREATE if missing else "see `pagestream topics` for what is declared"
+            raise ConfigurationError("; ".join(wrong), remedy=remedy)
+        return {state.topic.name: str(state.topic_id) for state in states}
+
+    def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
+        if not names:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        found = {}
+        for resource, future in self._admin.describe_configs(resources).items():
+            entries = self._result(future)
+            found[resource.name] = {name: entry.value for name, entry in entries.items()}
+        return found
+
+    def ends(
+        self, partitions: Iterable[Partition], *, pending_too: bool = False
+    ) -> dict[Partition, int]:
+        """Return the offset after the last record of each partition.
+
+        Without `pending_too` that is the end of what is committed; with it, records of open
+        transactions and markers not yet written count too.
+        """
+        isolation = (
+            IsolationLevel.READ_UNCOMMITTED if pending_too else IsolationLevel.READ_COMMITTED
+        )
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the library's
+        futures = self._admin.list_offsets(
+            {self._names.native(partition): latest for partition in partitions},
+            isolation_level=isolation,
+            request_timeout=self._seconds,
+        )
+        return {
+            self._names.partition(native): int(self._result(future).offset)
+            for native, future in futures.items()
+        }
+
+    def _result(self, future: "Future[Any]") -> Any:
+        try:
+            return future.result(self._seconds)
+        except (KafkaException, TimeoutError) as error:
+            raise self._no_answer(error) from error
+
+    def _no_answer(self, error: Exception, doing: str = "asking Kafka") -> Exception:
+        if isinstance(error, KafkaException):
+            reason = fate(error, doing)
+            if isinstance(reason, ConfigurationError):
+                return reason
+        detail = describe(error) if isinstance(error, KafkaException) else "no answer in time"
+        return Unavailable(
+            f"{doing}: Kafka at {self._settings.kafka} does not answer ({detail})",
+            remedy="start it, or set PAGESTREAM_KAFKA to where it is",
+        )
+
+
+def _is_missing(error: Exception) -> bool:
+    return (
+        isinstance(error, KafkaException)
+        and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+    )
+
+
+def _state(topic: Topic, name: str, found: Any, config: dict[str, str]) -> TopicState:
+    if found is None:
+        return TopicState(topic=topic, name=name, wrong=("missing",))
+    wrong = []
+    if len(found.partitions) != PARTITIONS:
+        wrong.append(
+            f"has {len(found.partitions)} partitions where {PARTITIONS} are needed; the number "
+            "cannot be changed: create the topics anew under another PAGESTREAM_TOPIC_PREFIX"
+        )
+    wrong += [
+        f"{setting} is {config.get(setting)} where {value} is declared"
+        for setting, value in topic.config().items()
+        if config.get(setting) != value
+    ]
+    return TopicState(
+        topic=topic,
+        name=name,
+        topic_id=str(found.topic_id),
+        partitions=len(found.partitions),
+        wrong=tuple(wrong),
+    )

@@ -1,0 +1,151 @@
+"""Exactly-once publishing: records and the input offset behind them in one Kafka transaction.
+
+A transaction is open for milliseconds. Whatever goes wrong inside it, nothing is repaired in place:
+a new producer with the same transactional id ends it, either way, and the committed offset alone
+says which way.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from runtime.crashpoints import crash_point
+from runtime.errors import BrokerUnavailable, InternalError, OwnedElsewhere
+from runtime.kafka.client import Names, client_config, describe, fate
+from runtime.kafka.group import GroupMetadata
+from runtime.kafka.records import Outgoing, Partition
+from runtime.logs import logger
+from runtime.metrics import Metrics
+from runtime.settings import Settings
+from schemas.topics import MAX_MESSAGE_BYTES, WALKS
+
+_SLICE: Final = 3.0
+_LIMIT: Final = 60.0
+_FENCED_WITHIN: Final = 60.0
+
+
+class TransactionFailed(BrokerUnavailable):
+    """Nobody can say whether the transaction committed but the committed offset: recover."""
+
+
+class TransactionalProducer:
+    """Publishes in transactions under one stable transactional id, the name of its slot."""
+
+    def __init__(self, settings: Settings, transactional_id: str, metrics: Metrics) -> None:
+        self._names = Names(settings)
+        self._metrics = metrics
+        self._id = transactional_id
+        self._config = client_config(
+            settings,
+            transactional_id=transactional_id,
+            # Bounds how long a dead producer's open transaction holds readers back.
+            transaction_timeout_ms=30000,
+            message_timeout_ms=25000,
+            message_max_bytes=MAX_MESSAGE_BYTES,
+            compression_type="zstd",
+            linger_ms=5,
+            # With the default of 100 ms back-to-back transactions take six times as long.
+            retry_backoff_ms=10,
+            queue_buffering_max_messages=0,
+        )
+        self._fenced_at: float | None = None
+        self._producer = self._open()
+
+    def _open(self) -> Producer:
+        producer = Producer(self._config)
+        try:
+            _in_slices(producer.init_transactions)
+        except KafkaException as error:
+            raise fate(error, f"opening the transactions of {self._id}") from error
+        return producer
+
+    def recover(self) -> None:
+        """End whatever transaction was open, one way or the other, and begin anew."""
+        self._metrics.add("pagestream_recoveries")
+        self._producer = self._open()
+
+    def commit_step(
+        self,
+        records: Iterable[Outgoing],
+        source: Partition,
+        next_offset: int,
+        metadata: str,
+        membership: GroupMetadata,
+    ) -> None:
+        """Publish records and move the group's position in `source`, both or neither.
+
+        1. begin; 2. produce everything; 3. send the offset, once, under the generation's
+        metadata: this is what fences a member that lost the partition; 4. commit.
+
+        Raises TransactionFailed: the caller must `recover` and read its position again.
+        OwnedElsewhere: fenced twice within a minute, somebody else lives in this slot.
+        """
+        if next_offset < 0:
+            raise InternalError(f"the next offset of {source} would be {next_offset}")
+        position = self._names.native(source, next_offset, metadata)
+        began = time.monotonic()
+        try:
+            self._producer.begin_transaction()
+            self._produce(records)
+            crash_point("walker.produced")
+            self._producer.send_offsets_to_transaction([position], membership, 10)
+            crash_point("walker.offset_sent")
+            _in_slices(self._producer.commit_transaction)
+            crash_point("walker.committed")
+        except (KafkaException, BufferError) as error:
+            raise self._failed(error) from error
+        self._metrics.observe("pagestream_transaction_seconds", time.monotonic() - began)
+
+    def publish(self, records: list[Outgoing]) -> None:
+        """Publish records that move no position: commands only, never a state.
+
+        A state written without an input offset would not be fenced: its writer might have lost
+        the partition long ago.
+        """
+        if any(record.topic == WALKS.name for record in records):
+            raise InternalError("a walk's state was about to be written without its input offset")
+        try:
+            self._producer.begin_transaction()
+            self._produce(records)
+            _in_slices(self._producer.commit_transaction)
+        except (KafkaException, BufferError) as error:
+            raise self._failed(error) from error
+
+    def _produce(self, records: Iterable[Outgoing]) -> None:
+        crash_point("walker.begun")
+        produce, full = self._producer.produce, self._names.full
+        for record in records:
+            produce(
+                full(record.topic),
+                value=record.value,
+                key=record.key,
+                partition=record.partition,
+                headers=dict[str, str | bytes | None](record.headers),
+            )
+
+    def _failed(self, error: KafkaException | BufferError) -> TransactionFailed | OwnedElsewhere:
+        reason = fate(error, "committing a step")
+        if isinstance(reason, OwnedElsewhere):
+            now = time.monotonic()
+            if self._fenced_at is not None and now - self._fenced_at < _FENCED_WITHIN:
+                return reason
+            self._fenced_at = now
+        logger("kafka").warning("transaction_failed", error=describe(error))
+        return TransactionFailed(str(reason))
+
+
+def _in_slices(call: Callable[[float], object]) -> None:
+    """Make a transactional call in slices of 3 s: without a time-out it would block for ever."""
+    deadline = time.monotonic() + _LIMIT
+    while True:
+        try:
+            call(_SLICE)
+        except KafkaException as error:
+            inner = error.args[0]
+            retriable = isinstance(inner, KafkaError) and inner.retriable()
+            if not retriable or time.monotonic() > deadline:
+                raise
+        else:
+            return

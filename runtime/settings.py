@@ -1,0 +1,131 @@
+"""Every setting, in one place: read from the environment, checked at start, masked when shown."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtime.errors import ConfigurationError
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class Settings(BaseSettings):
+    """The settings of a process: environment variables `PAGESTREAM_<NAME>`, or a `.env` file.
+
+    Every field's description is what the documentation and `pagestream doctor` say of it.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="PAGESTREAM_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    kafka: str = Field(
+        "127.0.0.1:9092", description="Kafka's bootstrap servers, host:port, comma-separated."
+    )
+    topic_prefix: str = Field(
+        "pagestream",
+        pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}$",
+        description="What every topic and consumer group name begins with.",
+    )
+    replication_factor: int = Field(
+        -1, ge=-1, le=32_767, description="Replicas of a topic at its creation; -1: the broker's."
+    )
+    database: SecretStr = Field(
+        SecretStr("postgresql://127.0.0.1:5432/pagestream"),
+        description="PostgreSQL's connection string. It holds a password: it is never shown.",
+    )
+    source_url: str = Field(
+        "https://{subdomain}.civic.band",
+        description="Where a site is served; {subdomain} stands for the site's name.",
+    )
+    source_connect: str | None = Field(
+        None,
+        description="host:port to connect to instead of the host in source_url, which is still "
+        "the one that is asked for.",
+    )
+    source_secret: SecretStr | None = Field(
+        None, description="The service secret, sent as X-Service-Secret; lifts the request limit."
+    )
+    source_connect_timeout: Seconds = Field(30, description="Seconds to connect to the source.")
+    source_read_timeout: Seconds = Field(30, description="Seconds between two reads of a response.")
+    source_deadline: Seconds = Field(120, description="Seconds for one whole request.")
+    requests_per_minute: float | None = Field(
+        None,
+        gt=0,
+        le=60_000,
+        description="Requests a minute to all sites together. Unset: 14 without a secret, and no "
+        "limit with one or on loopback.",
+    )
+    rows_per_response: int = Field(
+        1000, ge=1, le=1000, description="Rows asked for in one request of a walk."
+    )
+    requests_at_once: int = Field(
+        16, ge=1, le=256, description="Requests that one walker has in flight at the same time."
+    )
+    walker_slot: str = Field(
+        "walker-1",
+        pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}$",
+        description="This walker's stable name: one live process each, and each its own.",
+    )
+    sink_slot: str = Field(
+        "sink-1",
+        pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}$",
+        description="This sink's stable name: one live process each, and each its own.",
+    )
+    sink_batch: int = Field(
+        4000, ge=1, le=100_000, description="Records that the sink writes in one transaction."
+    )
+    state_directory: Path = Field(
+        Path(".pagestream"),
+        description="Where the embedded servers keep their data, and processes their locks.",
+    )
+    health_host: str = Field(
+        "127.0.0.1", description="Address on which a role serves its metrics and health."
+    )
+    health_port: Port | None = Field(
+        None, description="Port of a role's /metrics, /healthz and /readyz. Unset: not served."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe log line that is written."
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="Log lines for people (text) or machines (json); auto: by the terminal."
+    )
+
+    @field_validator("source_url")
+    @classmethod
+    def _names_the_site_in_its_host(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        host = rest.partition("/")[0]
+        if not separator or scheme not in {"http", "https"}:
+            raise ValueError("must begin with http:// or https://")
+        if "{subdomain}" not in host or rest.count("{") != 1 or rest.count("}") != 1:
+            raise ValueError("must hold {subdomain} once, in the host")
+        return url.rstrip("/")
+
+    @field_validator("source_connect")
+    @classmethod
+    def _is_host_and_port(cls, address: str | None) -> str | None:
+        if address is None or address == "":
+            return None
+        host, separator, port = address.rpartition(":")
+        if not host or not separator or not port.isascii() or not port.isdecimal():
+            raise ValueError("must be host:port")
+        return address
+
+
+def load() -> Settings:
+    """Return the effective settings; ConfigurationError names each one that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"PAGESTREAM_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(
+            f"wrong setting: {wrong}", remedy="correct it in the environment or in .env"
+        ) from None

@@ -1,0 +1,108 @@
+"""Bytes to messages and back: JSON, with the message's type and version in one Kafka header."""
+
+from typing import Final
+
+import msgspec
+
+from schemas import commands, events, records, walks
+from schemas.message import Message
+
+TYPE_HEADER: Final = "type"
+"""The header that names type and version of every record, as `Page/1`."""
+
+TOMBSTONE: Final = b"Tombstone/1"
+"""The type header of a page's deletion: a record with a key and no value."""
+
+MESSAGE_TYPES: Final[tuple[type[Message], ...]] = (
+    commands.AddSite,
+    commands.ApproveVerdict,
+    commands.CancelWalk,
+    commands.ForceFull,
+    commands.PauseWalk,
+    commands.PrunePages,
+    commands.RecordVerdict,
+    commands.RefetchPages,
+    commands.RejectVerdict,
+    commands.RemoveSite,
+    commands.ResumeWalk,
+    commands.RetryWalk,
+    commands.SetSchedule,
+    commands.StartWalk,
+    commands.StillWaiting,
+    commands.TakeStep,
+    events.CommandAnswered,
+    events.RowsAmended,
+    events.SourceListed,
+    events.StepWalked,
+    events.VerdictGiven,
+    events.WalkEnded,
+    events.WalkFailed,
+    events.WalkStarted,
+    records.DeadLetter,
+    records.Municipality,
+    records.Page,
+    records.SiteRemoved,
+    records.WalkBarrier,
+    walks.WalkState,
+)
+
+
+class UndecodableError(ValueError):
+    """A record that is not a message: no or an unknown type, or a value that does not fit it."""
+
+
+class NewerMessageError(ValueError):
+    """A message of a version that this reader does not know: it must stop, not guess."""
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_types: Final = {message.__name__: message for message in MESSAGE_TYPES}
+_decoders: Final = {message: msgspec.json.Decoder(message) for message in MESSAGE_TYPES}
+_headers: Final = {m: f"{m.__name__}/{m.version}".encode() for m in MESSAGE_TYPES}
+_known: Final = {
+    f"{name}/{version}".encode(): _decoders[message]
+    for name, message in _types.items()
+    for version in range(1, message.version + 1)
+}
+
+
+def encode(message: Message) -> bytes:
+    """Return the message's value: JSON, without the fields that have their default."""
+    return _encode(message)
+
+
+def type_header(message: type[Message]) -> bytes:
+    """Return the value of TYPE_HEADER for messages of this type, as the current version."""
+    return _headers[message]
+
+
+def decode(header: bytes | None, value: bytes | None) -> Message:
+    """Return the message behind a record's type header and value, of this or any older version.
+
+    Raises NewerMessageError for a known type of a newer version, UndecodableError otherwise.
+    """
+    decoder = _known.get(header) if header is not None else None
+    if decoder is None:
+        raise _unknown(header)
+    if value is None:
+        raise UndecodableError(f"{_show(header)} without a value")
+    try:
+        return decoder.decode(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise UndecodableError(f"not a {_show(header)}: {error}") from error
+
+
+def _unknown(header: bytes | None) -> UndecodableError | NewerMessageError:
+    if header is None:
+        return UndecodableError(f"no {TYPE_HEADER!r} header")
+    name, _, version = _show(header).partition("/")
+    known = _types.get(name)
+    if known is not None and version.isascii() and version.isdecimal() and int(version) > 0:
+        return NewerMessageError(
+            f"{name} of version {version}: this program knows it up to {known.version}"
+        )
+    return UndecodableError(f"unknown message type {_show(header)[:100]!r}")
+
+
+def _show(header: bytes | None) -> str:
+    return "" if header is None else header.decode(errors="replace")
