@@ -1,0 +1,201 @@
+"""Responses of the source to rows: by status, then content type, then shape, then row by row."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from producer.datasette.rows import SourceRow, judge, to_page, usable_id
+from runtime.errors import RecordError, SourceError
+from runtime.http import Reason, Received, excerpt, failure
+from schemas.commands import TakeStep
+from schemas.records import DeadLetter, Page
+
+MAX_TOKEN_LENGTH: Final = 2000
+"""The longest `next` token believed: the source makes them of ids, and they go into an address."""
+
+_STATUS_REASONS: Final[dict[int, Reason]] = {
+    302: "no_such_site",
+    401: "refused",
+    402: "rate_limited",
+    403: "refused",
+    404: "not_found",
+    429: "rate_limited",
+}
+_OK: Final = 200
+_SERVER_ERRORS: Final = range(500, 600)
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_LONGEST_INTEGER: Final = 300
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """What one usable response holds: rows judged, in the source's order, and its `next`."""
+
+    pages: tuple[Page, ...]
+    rejected: tuple[DeadLetter, ...]
+    next: str | None
+
+
+class _Answer(msgspec.Struct):
+    rows: list[SourceRow]
+    next: str | None
+
+
+_typed: Final = msgspec.json.Decoder(_Answer)
+
+
+def usable_body(received: Received) -> bytes:
+    """Return the body of a response that claims to hold rows; SourceError says why it does not."""
+    if received.status != _OK:
+        raise _refusal(received)
+    kind = received.content_type.partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise broken(f"it is {kind or 'without a type'}, not JSON", received.body)
+    return received.body
+
+
+def _refusal(received: Received) -> SourceError:
+    status, said = received.status, received.body.lower()
+    reason = _STATUS_REASONS.get(status, "broken_response")
+    if status in _SERVER_ERRORS:
+        reason = "interrupted" if b"interrupted" in said else "server_error"
+    if reason == "rate_limited" and b"query_too_long" in said:
+        reason = "refused"
+    return failure(reason, f"the source answered {status}", received=received.excerpt)
+
+
+def broken(what: str, body: bytes) -> SourceError:
+    """Return the error of a response that cannot be believed."""
+    return failure("broken_response", f"unusable response: {what}", received=excerpt(body))
+
+
+def decode_rows(body: bytes, step: TakeStep, at: datetime) -> Rows:
+    """Return the rows of a response as pages and dead letters; SourceError when it is none.
+
+    The fast way takes a response in which every row is as it should be. One row that is not sends
+    the whole response the slow way, where each row is judged alone.
+    """
+    try:
+        answer = _typed.decode(body)
+        pages = tuple([to_page(row, step) for row in answer.rows])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecordError):
+        return _judge_each(body, step, at)
+    except RecursionError:
+        raise broken("it is nested too deeply", body) from None
+    return Rows(pages, (), _token(answer.next, body))
+
+
+def decode_ids(body: bytes) -> tuple[tuple[str, ...], int, str | None]:
+    """Return the usable ids of a listing's response, the number of its rows, and its `next`.
+
+    A row without a usable id cannot be listed; where pages are read it is dead-lettered.
+    """
+    values, token = _read_loosely(body)
+    ids = [usable_id(row.get("id")) if isinstance(row, dict) else None for row, _ in values]
+    return tuple([id_ for id_ in ids if id_ is not None]), len(values), token
+
+
+def _judge_each(body: bytes, step: TakeStep, at: datetime) -> Rows:
+    values, token = _read_loosely(body)
+    judged = [judge(value, original, step, at) for value, original in values]
+    return Rows(
+        tuple([row for row in judged if isinstance(row, Page)]),
+        tuple([row for row in judged if isinstance(row, DeadLetter)]),
+        token,
+    )
+
+
+def _token(value: object, body: bytes) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TOKEN_LENGTH:
+        raise broken("its next is not a token", body)
+    if not value.isascii() or not value.isprintable():
+        raise broken("its next is not a token", body)
+    return value
+
+
+def _read_loosely(body: bytes) -> tuple[list[tuple[object, bytes]], str | None]:
+    """Return each row as JSON and as its bytes, and `next`, of a body that may be damaged.
+
+    What is not UTF-8 becomes lone surrogates, a BOM before the body goes, and NaN, control
+    characters and numbers of any length are read: so damage stays within its row.
+    """
+    text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    try:
+        answer = dict(_members(text))
+    except ValueError as error:
+        raise broken(f"it is not JSON: {error}", body) from None
+    except RecursionError:
+        raise broken("it is nested too deeply", body) from None
+    if "rows" not in answer or "next" not in answer:
+        raise broken("rows or next is missing", body)
+    rows = answer["rows"]
+    if not isinstance(rows, _Elements):
+        raise broken("its rows are not an array", body)
+    return rows.values, _token(answer["next"], body)
+
+
+class _Elements:
+    """The elements of the array of rows, each with the bytes it was read from."""
+
+    def __init__(self, values: list[tuple[object, bytes]]) -> None:
+        self.values = values
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
+
+
+_json: Final = json.JSONDecoder(strict=False, parse_int=_integer)
+
+
+def _members(text: str) -> Iterator[tuple[object, object]]:
+    """Yield the members of the object that `text` is; ValueError when it is none."""
+    at = _expect(text, 0, "{")
+    if text.startswith("}", at):
+        return
+    while True:
+        key, at = _json.raw_decode(text, at)
+        at = _expect(text, at, ":")
+        if key == "rows" and text.startswith("[", at):
+            value, at = _elements(text, at)
+        else:
+            value, at = _json.raw_decode(text, at)
+        yield key, value
+        at = _space(text, at)
+        if not text.startswith(",", at):
+            break
+        at = _expect(text, at, ",")
+    at = _expect(text, at, "}")
+    if at != len(text):
+        raise ValueError("something follows its end")
+
+
+def _elements(text: str, at: int) -> tuple[_Elements, int]:
+    at = _expect(text, at, "[")
+    values: list[tuple[object, bytes]] = []
+    if text.startswith("]", at):
+        return _Elements(values), at + 1
+    while True:
+        value, end = _json.raw_decode(text, at)
+        values.append((value, text[at:end].encode("utf-8", "surrogateescape")))
+        at = _space(text, end)
+        if not text.startswith(",", at):
+            return _Elements(values), _expect(text, at, "]")
+        at = _expect(text, at, ",")
+
+
+def _expect(text: str, at: int, mark: str) -> int:
+    at = _space(text, at)
+    if not text.startswith(mark, at):
+        raise ValueError(f"no {mark!r} at character {at}")
+    return _space(text, at + 1)
+
+
+def _space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
