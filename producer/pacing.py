@@ -14,7 +14,7 @@ DEFAULT_PER_MINUTE: Final = 14.0
 """One less than civic.band allows an address without a secret, over all its subdomains."""
 
 
-class StopRequested(PagestreamError):
+class StopRequestedError(PagestreamError):
     """The process was told to stop while a request waited for its turn: nothing was asked."""
 
 
@@ -47,7 +47,7 @@ class Limiter:
         self._next = float("-inf")
 
     def wait(self) -> None:
-        """Wait for this thread's turn; StopRequested when told to stop before it came."""
+        """Wait for this thread's turn; StopRequestedError when told to stop before it came."""
         if not self._spacing:
             return
         asked_at = self._clock()
@@ -57,7 +57,7 @@ class Limiter:
         try:
             while (left := turn - self._clock()) > 0:
                 if self._stop.wait(left):
-                    raise StopRequested("told to stop while waiting for the request limit")
+                    raise StopRequestedError("told to stop while waiting for the request limit")
         finally:
             self._metrics.add("pagestream_limiter_wait_seconds", self._clock() - asked_at)
 

@@ -27,6 +27,7 @@ class Deadline(threading.local):
     at: float = math.inf
 
     def shorten(self, seconds: float | None, over: type[httpcore.TimeoutException]) -> float:
+        """Return `seconds`, or what is left before the deadline; raise `over` when nothing is."""
         left = self.at - time.monotonic()
         if left <= 0:
             raise over("the deadline of the whole request has passed")
@@ -83,6 +84,7 @@ class Dialler(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        """Connect to the address, else to the host; httpcore's own errors."""
         host, port = self._address or (host, port)
         if host.endswith(".localhost"):
             host = "localhost"

@@ -7,6 +7,7 @@
     │   └── SourceError            the source refused, broke off or sent what cannot be read
     ├── RecordError            this record alone is at fault: dead-letter it, with its bytes
     └── Stop                   no use in going on: one line, a remedy, an exit code
+        ├── NotDone                 1  what a person asked for was refused, or failed
         ├── ConfigurationError     78  a setting, a topic, a schema is not as it must be
         ├── Unavailable            69  a server that a command needs does not answer
         ├── InternalError          70  a promise of our own was broken; restart, and report it
@@ -72,6 +73,12 @@ class Stop(PagestreamError):  # noqa: N818 - named for its fate, which is what a
     def __str__(self) -> str:
         message = super().__str__()
         return f"{message} — {self.remedy}" if self.remedy else message
+
+
+class NotDone(Stop):
+    """What a person asked for was refused, or was tried and failed."""
+
+    exit_code = 1
 
 
 class ConfigurationError(Stop):

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -10,6 +11,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import make_wsgi_app
 
 from runtime.errors import ConfigurationError
+from runtime.logs import logger
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 
@@ -46,7 +48,19 @@ class Readiness:
             return list(self._causes.values())
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers each client in a thread of its own: one that says nothing holds up no probe."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - its
+        """Say that a client broke off, to who asks for it."""
+        logger("health").debug("probe_interrupted", client=str(client_address), exc_info=True)
+
+
 class _Quiet(WSGIRequestHandler):
+    timeout = 10.0
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is wsgiref's
         """Say nothing: a probe every few seconds is no event."""
 
@@ -70,13 +84,14 @@ class HealthServer:
         if port is None:
             return self
         try:
-            self._server = make_server(host, port, self._respond, handler_class=_Quiet)
+            self._server = make_server(host, port, self._respond, _Server, _Quiet)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot serve health on {host}:{port}: {error.strerror}",
-                remedy="set PAGESTREAM_HEALTH_PORT to a free port",
+                remedy="set PAGESTREAM_HEALTH_HOST and PAGESTREAM_HEALTH_PORT to what is free here",
             ) from error
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        serve, how = self._server.serve_forever, {"poll_interval": 0.1}
+        threading.Thread(target=serve, kwargs=how, name="health", daemon=True).start()
         return self
 
     def __exit__(

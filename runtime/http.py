@@ -84,7 +84,7 @@ def failure(reason: Reason, message: str, *, received: str | None = None) -> Sou
 
 def source_error(error: Exception, asked: str) -> SourceError:
     """Return what one of VENDOR_ERRORS means; `asked` names the host that was asked."""
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
         return failure("timeout", f"{asked} took too long: {_say(error)}")
     if _is_tls(error):
         return failure("tls", f"no trusted connection to {asked}: {_say(error)}")
@@ -275,7 +275,7 @@ def _whole_body(response: httpx.Response) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise failure(
                 "too_large",
-                f"{response.url.host} sent more than {MAX_BODY_BYTES} bytes",
+                f"{response.url.netloc.decode()} sent more than {MAX_BODY_BYTES} bytes",
                 received=excerpt(bytes(body[: 4 * _EXCERPT])),
             )
     return bytes(body)
@@ -301,13 +301,17 @@ def _decompressed(response: httpx.Response, most: int) -> Iterable[bytes]:
         yield from response.iter_raw()
         return
     if encoding != "gzip":
-        raise failure("broken_response", f"{response.url.host} sent encoding {encoding!r} unasked")
+        raise failure(
+            "broken_response", f"{response.url.netloc.decode()} sent encoding {encoding!r} unasked"
+        )
     inflater = zlib.decompressobj(_AUTODETECT_GZIP)
     try:
         for raw in response.iter_raw():
             yield inflater.decompress(raw, most)
     except zlib.error as error:
-        message = f"{response.url.host} sent what is not gzip: {error}"
+        message = f"{response.url.netloc.decode()} sent what is not gzip: {error}"
         raise failure("broken_response", message) from error
     if not inflater.eof or inflater.unused_data:
-        raise failure("broken_response", f"{response.url.host} sent gzip that does not end well")
+        raise failure(
+            "broken_response", f"{response.url.netloc.decode()} sent gzip that does not end well"
+        )

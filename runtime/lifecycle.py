@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, TextIO
 
-from runtime.errors import OwnedElsewhere
+from runtime.errors import ConfigurationError, OwnedElsewhere
 from runtime.logs import logger
 
 WATCHDOG_EXIT_CODE: Final = 70
@@ -91,8 +91,7 @@ def slot_lock(directory: Path, slot: str) -> Iterator[None]:
     A transactional id belongs to one process at a time: two would fence each other for ever. This
     catches the mistake on one machine; across machines the broker's fencing does.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / f"{slot}.lock").open("w") as file:
+    with _lock_file(directory, slot) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -101,3 +100,14 @@ def slot_lock(directory: Path, slot: str) -> Iterator[None]:
                 remedy="stop it, or give this process another slot",
             ) from None
         yield
+
+
+def _lock_file(directory: Path, slot: str) -> TextIO:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return (directory / f"{slot}.lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot keep locks in {directory}: {error.strerror}",
+            remedy="set PAGESTREAM_STATE_DIRECTORY to where this user may write",
+        ) from error

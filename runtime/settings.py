@@ -1,7 +1,7 @@
 """Every setting, in one place: read from the environment, checked at start, masked when shown."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -117,10 +117,14 @@ class Settings(BaseSettings):
         return address
 
 
-def load() -> Settings:
-    """Return the effective settings; ConfigurationError names each one that is wrong."""
+def load(defaults: Path | None = None, **given: Any) -> Settings:
+    """Return the effective settings; ConfigurationError names each one that is wrong.
+
+    The first that has a setting decides: `given`, the environment, `.env`, the file `defaults`.
+    """
+    files = (".env",) if defaults is None else (defaults, ".env")
     try:
-        return Settings()
+        return Settings(_env_file=files, **given)
     except ValidationError as error:
         wrong = "; ".join(
             f"PAGESTREAM_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"

@@ -22,7 +22,7 @@ TABLES: Final[dict[Kind, str]] = {"agenda": "agendas", "minutes": "minutes"}
 class DatasetteSource:
     """Fetches what a step asks for; safe to use from many threads, with one limiter for all.
 
-    `stop` ends a wait for the limiter: `fetch` then raises StopRequested.
+    `stop` ends a wait for the limiter: `fetch` then raises StopRequestedError.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, stop: Stop) -> None:
@@ -34,29 +34,34 @@ class DatasetteSource:
         """Make the step's one request and return what it brought.
 
         Raises SourceError with one of `runtime.http.Reason`, also where the response contradicts
-        the position or itself; StopRequested when told to stop before the request was made.
+        the position or itself; StopRequestedError when told to stop before the request was made.
         """
         self._limiter.wait()
         requested_at = datetime.now(UTC)
-        began = time.monotonic()
         try:
-            received = self._ask(step)
-            seconds = time.monotonic() - began
+            received, seconds = self._ask(step)
             if step.position.phase == "listing":
                 return _listing(received, step, requested_at, seconds)
             return _pages(received, step, requested_at, seconds)
         except SourceError as error:
             self._metrics.add("pagestream_requests_failed", reason=error.reason)
             raise
-        finally:
-            self._metrics.observe("pagestream_request_seconds", time.monotonic() - began)
 
     def close(self) -> None:
         """Close every connection to the source."""
         self._http.close()
 
-    def _ask(self, step: TakeStep) -> Received:
-        return self._http.get(step.site, f"/meetings/{TABLES[step.kind]}.json", _query(step))
+    def _ask(self, step: TakeStep) -> tuple[Received, float]:
+        """Return what came back, and the seconds that it took."""
+        began = time.monotonic()
+        try:
+            received = self._http.get(
+                step.site, f"/meetings/{TABLES[step.kind]}.json", _query(step)
+            )
+        finally:
+            seconds = time.monotonic() - began
+            self._metrics.observe("pagestream_request_seconds", seconds)
+        return received, seconds
 
 
 def _query(step: TakeStep) -> dict[str, str]:
@@ -121,9 +126,14 @@ def _check_order(ids: tuple[str, ...] | list[str], after: str | None, body: byte
 
 
 def _check_next(token: str | None, rows: int, step: TakeStep, body: bytes) -> None:
-    if token is None:
-        return
-    if rows == 0:
+    """Refuse what cannot be a beginning or an end of anything.
+
+    A source gives a cursor only when there are rows beyond it. None beyond one means a cursor that
+    was not understood or a table that is being filled anew: both look like a finished walk.
+    """
+    if rows == 0 and step.position.cursor is not None:
+        raise broken("it holds no rows, although some were to follow this cursor", body)
+    if rows == 0 and token is not None:
         raise broken("it holds no rows, and yet something should follow", body)
-    if token == step.position.cursor:
+    if token is not None and token == step.position.cursor:
         raise broken("its next is the cursor that was sent", body)

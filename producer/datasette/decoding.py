@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from producer.datasette.rows import SourceRow, judge, to_page, usable_id
-from runtime.errors import RecordError, SourceError
+from producer.datasette.rows import SourceRow, is_plain, judge, to_page, usable_id
+from runtime.errors import SourceError
 from runtime.http import Reason, Received, excerpt, failure
 from schemas.commands import TakeStep
 from schemas.records import DeadLetter, Page
@@ -27,6 +27,9 @@ _STATUS_REASONS: Final[dict[int, Reason]] = {
 }
 _OK: Final = 200
 _SERVER_ERRORS: Final = range(500, 600)
+# What a query over the source's time limit is answered with: 400 by 0.6x, 500 by 1.0.
+_OVER_TIME_STATUSES: Final = frozenset({400, 500})
+_OVER_TIME_WORDS: Final = (b"interrupted", b"took too long")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _LONGEST_INTEGER: Final = 300
 
@@ -61,7 +64,9 @@ def _refusal(received: Received) -> SourceError:
     status, said = received.status, received.body.lower()
     reason = _STATUS_REASONS.get(status, "broken_response")
     if status in _SERVER_ERRORS:
-        reason = "interrupted" if b"interrupted" in said else "server_error"
+        reason = "server_error"
+    if status in _OVER_TIME_STATUSES and any(word in said for word in _OVER_TIME_WORDS):
+        reason = "interrupted"
     if reason == "rate_limited" and b"query_too_long" in said:
         reason = "refused"
     return failure(reason, f"the source answered {status}", received=received.excerpt)
@@ -79,12 +84,20 @@ def decode_rows(body: bytes, step: TakeStep, at: datetime) -> Rows:
     the whole response the slow way, where each row is judged alone.
     """
     try:
-        answer = _typed.decode(body)
-        pages = tuple([to_page(row, step) for row in answer.rows])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecordError):
-        return _judge_each(body, step, at)
+        return _read_typed(body, step) or _judge_each(body, step, at)
     except RecursionError:
         raise broken("it is nested too deeply", body) from None
+
+
+def _read_typed(body: bytes, step: TakeStep) -> Rows | None:
+    """Return the rows of a response without fault, else None."""
+    try:
+        answer = _typed.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if not all(map(is_plain, answer.rows)):
+        return None
+    pages = tuple([to_page(row, step) for row in answer.rows])
     return Rows(pages, (), _token(answer.next, body))
 
 
@@ -93,7 +106,10 @@ def decode_ids(body: bytes) -> tuple[tuple[str, ...], int, str | None]:
 
     A row without a usable id cannot be listed; where pages are read it is dead-lettered.
     """
-    values, token = _read_loosely(body)
+    try:
+        values, token = _read_loosely(body)
+    except RecursionError:
+        raise broken("it is nested too deeply", body) from None
     ids = [usable_id(row.get("id")) if isinstance(row, dict) else None for row, _ in values]
     return tuple([id_ for id_ in ids if id_ is not None]), len(values), token
 
@@ -129,8 +145,6 @@ def _read_loosely(body: bytes) -> tuple[list[tuple[object, bytes]], str | None]:
         answer = dict(_members(text))
     except ValueError as error:
         raise broken(f"it is not JSON: {error}", body) from None
-    except RecursionError:
-        raise broken("it is nested too deeply", body) from None
     if "rows" not in answer or "next" not in answer:
         raise broken("rows or next is missing", body)
     rows = answer["rows"]

@@ -24,10 +24,21 @@ MAX_ORIGINAL_BYTES: Final = 1_000_000
 MAX_PAGE_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
 """The most that a page's message may take: room is left for its key, headers and envelope."""
 
-_MOST_BYTES_A_CHARACTER: Final = 6  # \u0001 in JSON
+_CERTAINLY_FITS: Final = 2_000_000
+"""Characters that fit into one message whatever they are: JSON takes six bytes for one at most."""
+
 _UNUSABLE_IN_ID: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_NUL: Final = "\x00"
 _BYTE_ORDER_MARK: Final = "\ufeff"
+
+
+class RowError(RecordError):
+    """A row cannot be stored; `reason` is what its dead letter says."""
+
+    def __init__(self, reason: DeadLetterReason, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason: DeadLetterReason = reason
 
 
 class SourceRow(msgspec.Struct, gc=False):
@@ -54,105 +65,104 @@ def usable_id(value: object) -> str | None:
     return None if _UNUSABLE_IN_ID.search(value) else value
 
 
+def is_plain(row: SourceRow) -> bool:
+    """Tell whether a row decoded from valid UTF-8 is a page as it stands; most are."""
+    length = 0
+    for text in (
+        row.meeting,
+        row.date,
+        row.text,
+        row.page_image,
+        row.entities_json,
+        row.votes_json,
+    ):
+        if text is not None:
+            if _NUL in text or _BYTE_ORDER_MARK in text:
+                return False
+            length += len(text)
+    return length < _CERTAINLY_FITS and not _UNUSABLE_IN_ID.search(row.id)
+
+
+def to_page(row: SourceRow, step: TakeStep, sanitised: tuple[str, ...] = ()) -> Page:
+    """Return the page that a storable row is, hashed as stored."""
+    return Page(
+        site=step.site,
+        kind=step.kind,
+        id=row.id,
+        meeting=row.meeting,
+        date=row.date,
+        page=row.page,
+        text=row.text,
+        page_image=row.page_image,
+        entities=row.entities_json,
+        votes=row.votes_json,
+        row_hash=row_hash(
+            (
+                row.id,
+                row.meeting,
+                row.date,
+                str(row.page),
+                row.text,
+                row.page_image,
+                row.entities_json,
+                row.votes_json,
+            )
+        ),
+        hash_version=HASH_VERSION,
+        sanitised=sanitised,
+        walk=step.walk,
+        step=step.step,
+    )
+
+
 def judge(value: object, original: bytes, step: TakeStep, at: datetime) -> Page | DeadLetter:
     """Return the page that a row of JSON is, or its dead letter, whatever it holds.
 
     `original` is the row as it came, `at` the time of a dead letter.
     """
     try:
-        row, coerced = _read(value)
-        return to_page(row, step, coerced)
-    except RecordError as error:
+        row, sanitised = _read(value)
+        page = to_page(row, step, sanitised)
+        _check_size(page)
+    except RowError as error:
         page_id = usable_id(value.get("id")) if isinstance(value, Mapping) else None
         return _dead_letter(error, page_id, original, step, at)
-
-
-def to_page(row: SourceRow, step: TakeStep, coerced: tuple[str, ...] = ()) -> Page:
-    """Return the page of a row; `coerced` names fields already changed.
-
-    RecordError for an id that cannot be one, or for more than one message may hold.
-    """
-    if _UNUSABLE_IN_ID.search(row.id):
-        raise _bad_id("holds a control character or a lone surrogate")
-    meeting, date, text = row.meeting, row.date, row.text
-    image, entities, votes = row.page_image, row.entities_json, row.votes_json
-    number = str(row.page)
-    content = f"{meeting}{date}{text}{image}{entities}{votes}"
-    sanitised: tuple[str, ...] = coerced
-    if not _is_clean(content):
-        fields = {
-            "meeting": meeting,
-            "date": date,
-            "text": text,
-            "page_image": image,
-            "entities": entities,
-            "votes": votes,
-        }
-        clean = {name: sanitise(field) for name, field in fields.items()}
-        meeting, date, text, image, entities, votes = clean.values()
-        changed = {name for name in fields if clean[name] != fields[name]} | set(coerced)
-        sanitised = tuple(name for name in fields if name in changed)
-    page = Page(
-        site=step.site,
-        kind=step.kind,
-        id=row.id,
-        meeting=meeting,
-        date=date,
-        page=row.page,
-        text=text,
-        page_image=image,
-        entities=entities,
-        votes=votes,
-        row_hash=row_hash((row.id, meeting, date, number, text, image, entities, votes)),
-        hash_version=HASH_VERSION,
-        sanitised=sanitised,
-        walk=step.walk,
-        step=step.step,
-    )
-    _check_size(page, len(content))
     return page
 
 
-def _is_clean(content: str) -> bool:
-    if content.isascii():
-        return "\0" not in content
-    return not (_UNSTORABLE.search(content) or _BYTE_ORDER_MARK in content)
+def _check_size(page: Page) -> None:
+    size = len(codec.encode(page))
+    if size > MAX_PAGE_BYTES:
+        raise RowError("too_large", f"the page takes {size} bytes, more than {MAX_PAGE_BYTES}")
 
 
-def sanitise(text: str | None) -> str | None:
+def _read(value: object) -> tuple[SourceRow, tuple[str, ...]]:
+    """Return the row that a JSON value is, made storable, and the page's fields so changed."""
+    if not isinstance(value, Mapping):
+        raise RowError("wrong_type", f"the row is {_show(value)}, not an object")
+    page_id = usable_id(value.get("id"))
+    if page_id is None:
+        raise _bad_id(value)
+    number = _page_number(value.get("page"))
+    read = {
+        "meeting": _text(value, "meeting"),
+        "date": _date(value.get("date")),
+        "text": _text(value, "text"),
+        "page_image": _text(value, "page_image"),
+        "entities": _text(value, "entities_json"),
+        "votes": _text(value, "votes_json"),
+    }
+    clean = {field: _sanitised(text) for field, text in read.items()}
+    as_sent = {**read, "date": value.get("date")}
+    changed = tuple([field for field in read if clean[field] != as_sent[field]])
+    return SourceRow(page_id, number, *clean.values()), changed
+
+
+def _sanitised(text: str | None) -> str | None:
     """Return text as PostgreSQL can store it: NUL and lone surrogates as U+FFFD, no BOMs."""
     if text is None:
         return None
     return _UNSTORABLE.sub("\ufffd", text).replace(_BYTE_ORDER_MARK, "")
-
-
-def _check_size(page: Page, characters: int) -> None:
-    if characters * _MOST_BYTES_A_CHARACTER < MAX_PAGE_BYTES // 2:
-        return
-    size = len(codec.encode(page))
-    if size > MAX_PAGE_BYTES:
-        raise _error("too_large", f"the page takes {size} bytes, more than {MAX_PAGE_BYTES}")
-
-
-def _read(value: object) -> tuple[SourceRow, tuple[str, ...]]:
-    """Return the row that a JSON value is, and the names of fields whose type was changed."""
-    if not isinstance(value, Mapping):
-        raise _error("wrong_type", f"the row is {_show(value)}, not an object")
-    if usable_id(value.get("id")) is None:
-        raise _bad_id(f"is {_show(value['id'])}" if "id" in value else "is missing")
-    date = value.get("date")
-    as_json = date is not None and not isinstance(date, str)
-    row = SourceRow(
-        id=value["id"],
-        page=_page_number(value.get("page")),
-        meeting=_text(value, "meeting"),
-        date=json.dumps(date, ensure_ascii=False) if as_json else date,
-        text=_text(value, "text"),
-        page_image=_text(value, "page_image"),
-        entities_json=_text(value, "entities_json"),
-        votes_json=_text(value, "votes_json"),
-    )
-    return row, ("date",) if as_json else ()
 
 
 def _page_number(value: object) -> int:
@@ -166,15 +176,22 @@ def _page_number(value: object) -> int:
         number = int(digits) if len(digits) <= len(str(MAX_PAGE_NUMBER)) else None
     if number is None or not 0 <= number <= MAX_PAGE_NUMBER:
         message = f"page is {_show(value)}, not a whole number from 0 to {MAX_PAGE_NUMBER}"
-        raise _error("bad_page_number", message)
+        raise RowError("bad_page_number", message)
     return number
+
+
+def _date(value: object) -> str | None:
+    """Return a date's text; a value of another type as its JSON, for nothing is known of dates."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _text(row: Mapping[str, object], column: str) -> str | None:
     value = row.get(column)
     if value is None or isinstance(value, str):
         return value
-    raise _error("wrong_type", f"{column} is {_show(value)}, neither text nor null")
+    raise RowError("wrong_type", f"{column} is {_show(value)}, neither text nor null")
 
 
 def _show(value: object) -> str:
@@ -182,16 +199,13 @@ def _show(value: object) -> str:
     return json.dumps(value)[:100]
 
 
-def _bad_id(what: str) -> RecordError:
-    return _error("bad_id", f"id {what}, not a text of 1 to {MAX_ID_LENGTH} printable characters")
-
-
-def _error(reason: DeadLetterReason, message: str) -> RecordError:
-    return RecordError(reason, message)
+def _bad_id(row: Mapping[str, object]) -> RowError:
+    found = f"is {_show(row['id'])}" if "id" in row else "is missing"
+    return RowError("bad_id", f"id {found}, not a text of 1 to {MAX_ID_LENGTH} plain characters")
 
 
 def _dead_letter(
-    error: RecordError, page_id: str | None, original: bytes, step: TakeStep, at: datetime
+    error: RowError, page_id: str | None, original: bytes, step: TakeStep, at: datetime
 ) -> DeadLetter:
     digest = hashlib.sha256(original).hexdigest()
     return DeadLetter(

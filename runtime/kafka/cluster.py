@@ -2,20 +2,26 @@
 
 from collections.abc import Iterable
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from stamina import retry_context
 
-from runtime.errors import ConfigurationError, Unavailable
+from runtime.errors import BrokerUnavailable, ConfigurationError, Unavailable
 from runtime.kafka.client import Names, client_config, describe, fate
-from runtime.kafka.records import Partition
+from runtime.kafka.records import Committed, Partition
 from runtime.settings import Settings
 from schemas.tables import PARTITIONS
 from schemas.topics import TOPICS, Topic
-
-T = TypeVar("T")
 
 _REMEDY_CREATE: Final = "run `pagestream topics --create`"
 
@@ -122,16 +128,71 @@ class Cluster:
         isolation = (
             IsolationLevel.READ_UNCOMMITTED if pending_too else IsolationLevel.READ_COMMITTED
         )
-        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the library's
+        return self._offsets(partitions, OffsetSpec.latest(), isolation)  # type: ignore[no-untyped-call]  # the library's
+
+    def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Return the offset of the oldest record of each partition."""
+        isolation = IsolationLevel.READ_UNCOMMITTED
+        return self._offsets(partitions, OffsetSpec.earliest(), isolation)  # type: ignore[no-untyped-call]  # the library's
+
+    def _offsets(
+        self, partitions: Iterable[Partition], which: OffsetSpec, isolation: IsolationLevel
+    ) -> dict[Partition, int]:
+        """Ask for offsets, again while a leader is not known yet: so it is after a creation."""
+        wanted = {self._names.native(partition): which for partition in partitions}
+        try:
+            for attempt in retry_context(
+                on=BrokerUnavailable,
+                attempts=None,
+                timeout=self._seconds,
+                wait_initial=0.05,
+                wait_max=0.5,
+            ):
+                with attempt:
+                    found = self._offsets_once(wanted, isolation)
+        except BrokerUnavailable as error:
+            raise self._no_answer(error) from error
+        return found
+
+    def _offsets_once(
+        self, wanted: dict[TopicPartition, OffsetSpec], isolation: IsolationLevel
+    ) -> dict[Partition, int]:
         futures = self._admin.list_offsets(
-            {self._names.native(partition): latest for partition in partitions},
-            isolation_level=isolation,
-            request_timeout=self._seconds,
+            wanted, isolation_level=isolation, request_timeout=self._seconds
         )
+        found = {}
+        for native, future in futures.items():
+            try:
+                found[self._names.partition(native)] = int(future.result(self._seconds).offset)
+            except KafkaException as error:
+                raise fate(error, f"asking for the offsets of {native.topic}") from error
+            except TimeoutError as error:
+                raise BrokerUnavailable(f"no answer about the offsets of {native.topic}") from error
+        return found
+
+    def committed(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, Committed]:
+        """Return the positions that a group has committed, asked from outside of it."""
+        wanted = ConsumerGroupTopicPartitions(group, self._names.natives(partitions))
+        found = self._admin.list_consumer_group_offsets([wanted], request_timeout=self._seconds)
         return {
-            self._names.partition(native): int(self._result(future).offset)
-            for native, future in futures.items()
+            self._names.partition(native): Committed(
+                native.offset if native.offset >= 0 else None, native.metadata or None
+            )
+            for native in self._result(found[group]).topic_partitions
         }
+
+    def members(self, group: str) -> int:
+        """Return how many processes are members of a group now; 0 where there is no such group."""
+        found = self._admin.describe_consumer_groups([group], request_timeout=self._seconds)
+        try:
+            return len(found[group].result(self._seconds).members)
+        except (KafkaException, TimeoutError) as error:
+            if (
+                isinstance(error, KafkaException)
+                and error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND
+            ):
+                return 0
+            raise self._no_answer(error) from error
 
     def _result(self, future: "Future[Any]") -> Any:
         try:
@@ -144,7 +205,7 @@ class Cluster:
             reason = fate(error, doing)
             if isinstance(reason, ConfigurationError):
                 return reason
-        detail = describe(error) if isinstance(error, KafkaException) else "no answer in time"
+        detail = describe(error) if isinstance(error, KafkaException) else str(error)
         return Unavailable(
             f"{doing}: Kafka at {self._settings.kafka} does not answer ({detail})",
             remedy="start it, or set PAGESTREAM_KAFKA to where it is",

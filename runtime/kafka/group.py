@@ -105,7 +105,7 @@ class GroupConsumer:
         read = (self._read(message) for message in self._consumer.consume(count, seconds))
         return [record for record in read if record is not None]
 
-    def _read(self, message: Message[bytes, bytes]) -> Record | EndOfPartition | None:
+    def _read(self, message: "Message[bytes, bytes]") -> Record | EndOfPartition | None:
         error = message.error()
         if error is None:
             return to_record(message, self._names)
@@ -183,7 +183,7 @@ def _ends_the_reader(error: KafkaError) -> bool:
     }
 
 
-def to_record(message: Message[bytes, bytes], names: Names) -> Record:
+def to_record(message: "Message[bytes, bytes]", names: Names) -> Record:
     """Return the library's message as our record."""
     key = message.key()
     return Record(
@@ -197,13 +197,13 @@ def to_record(message: Message[bytes, bytes], names: Names) -> Record:
     )
 
 
-def _headers(message: Message[bytes, bytes]) -> dict[str, bytes]:
+def _headers(message: "Message[bytes, bytes]") -> dict[str, bytes]:
     # The library reads headers as a list of pairs; its type also allows what may be written.
     pairs = cast("list[tuple[str, bytes | None]]", message.headers() or [])
     return {name: value or b"" for name, value in pairs}
 
 
-def end_of_partition(message: Message[bytes, bytes], names: Names) -> EndOfPartition:
+def end_of_partition(message: "Message[bytes, bytes]", names: Names) -> EndOfPartition:
     """Return the library's end-of-partition message as ours."""
     return EndOfPartition(
         names.short(str(message.topic())),

@@ -34,7 +34,7 @@ class Publisher:
         """Write all records; raises Unavailable or ConfigurationError when one was not taken."""
         failures: list[KafkaError] = []
 
-        def delivered(error: KafkaError | None, _message: Message[bytes, bytes]) -> None:
+        def delivered(error: KafkaError | None, _message: "Message[bytes, bytes]") -> None:
             if error is not None:
                 failures.append(error)
 
