@@ -25,6 +25,7 @@ from producer.fetching import Fetch, Fetcher
 from producer.intake import Unreadable, read_command
 from producer.lanes import Lane, Pending
 from producer.publication import letter_record, records_of
+from producer.stalls import StallAlarm
 from producer.state import Owned, StateRestorer, commit_metadata
 from runtime.health import Readiness
 from runtime.kafka.cluster import Cluster
@@ -72,6 +73,12 @@ class Walker:
         self._owned: dict[int, Owned] = {}
         self._lanes: dict[int, Lane] = {}
         self._silent_since: dict[int, float] = {}
+        self._reached: dict[int, int] = {}
+        self._alarm = StallAlarm(
+            lambda: {n: at for n, at in self._reached.copy().items() if n not in self._lanes},
+            lambda numbers: _ends(cluster, numbers),
+            readiness,
+        )
         # Opened before joining the group: this ends the transaction of the slot's previous life.
         self._producer = TransactionalProducer(settings, slot, metrics)
         self._consumer = GroupConsumer(
@@ -97,6 +104,7 @@ class Walker:
         self._log.info(
             "states_restored", partitions=len(numbers), tables=tables, seconds=round(seconds, 3)
         )
+        self._reached = {number: owned.offset for number, owned in self._owned.items()}
         return {partition: self._owned[partition.number].offset for partition in partitions}
 
     def revoked(self, partitions: list[Partition]) -> None:
@@ -104,6 +112,7 @@ class Walker:
         for partition in partitions:
             self._drop_lane(partition.number)
             self._owned.pop(partition.number, None)
+            self._reached.pop(partition.number, None)
 
     def _drop_lane(self, number: int) -> None:
         if (lane := self._lanes.pop(number, None)) is not None:
@@ -116,7 +125,7 @@ class Walker:
         """Walk until told to stop; what is being fetched then is fetched again next time."""
         watchdog = Watchdog(WATCHDOG_SECONDS)
         try:
-            with watchdog.watching():
+            with watchdog.watching(), self._alarm.watching():
                 while not stop.is_set():
                     watchdog.beat()
                     self._turn()
@@ -127,8 +136,9 @@ class Walker:
         match self._consumer.poll(_POLL_BUSY_SECONDS if self._lanes else _POLL_IDLE_SECONDS):
             case Record() as record:
                 self._take_in(record)
-            case EndOfPartition(partition=number):
+            case EndOfPartition(partition=number, offset=offset):
                 self._silent_since[number] = time.monotonic()
+                self._reached[number] = offset
         for number in list(self._lanes):
             self._advance(number)
         self._heal()
@@ -136,6 +146,7 @@ class Walker:
     def _take_in(self, record: Record) -> None:
         number = record.partition
         self._silent_since.pop(number, None)
+        self._reached[number] = record.offset + 1
         lane = self._lanes.setdefault(number, Lane())
         lane.add(Pending(read_command(record), record.offset))
         if len(lane) >= READ_AHEAD:
@@ -257,3 +268,8 @@ class Walker:
 
 def _given_again(step: TakeStep) -> Outgoing:
     return outgoing(COMMANDS, step.table.key, step.table.partition, step)
+
+
+def _ends(cluster: Cluster, numbers: list[int]) -> dict[int, int]:
+    ends = cluster.ends([Partition(COMMANDS.name, number) for number in numbers])
+    return {partition.number: end for partition, end in ends.items()}

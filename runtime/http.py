@@ -55,6 +55,7 @@ VENDOR_ERRORS: Final = (
 _HTTP_OK: Final = 200
 _EXCERPT: Final = 200
 _AUTODETECT_GZIP: Final = 47
+_PIECE_BYTES: Final = 256 * 1024
 # Shorter than any server's own, so that no request is sent into a connection being closed.
 _KEEPALIVE_SECONDS: Final = 2.0
 
@@ -270,12 +271,12 @@ def _receive(response: httpx.Response) -> Received:
 
 def _whole_body(response: httpx.Response) -> bytes:
     body = bytearray()
-    for part in _decompressed(response, MAX_BODY_BYTES + 1):
+    for part in _decompressed(response):
         body += part
         if len(body) > MAX_BODY_BYTES:
             raise failure(
                 "too_large",
-                f"{response.url.netloc.decode()} sent more than {MAX_BODY_BYTES} bytes",
+                f"{_asked(response)} sent more than {MAX_BODY_BYTES} bytes",
                 received=excerpt(bytes(body[: 4 * _EXCERPT])),
             )
     return bytes(body)
@@ -285,7 +286,7 @@ def _beginning(response: httpx.Response) -> bytes:
     """Return the first of the body: the status counts, even when its body breaks off."""
     body = bytearray()
     try:
-        for part in _decompressed(response, MAX_ERROR_BYTES):
+        for part in _decompressed(response):
             body += part
             if len(body) >= MAX_ERROR_BYTES:
                 break
@@ -294,24 +295,36 @@ def _beginning(response: httpx.Response) -> bytes:
     return bytes(body[:MAX_ERROR_BYTES])
 
 
-def _decompressed(response: httpx.Response, most: int) -> Iterable[bytes]:
-    """Yield the body in parts of at most `most` bytes, however well it was compressed."""
+def _decompressed(response: httpx.Response) -> Iterable[bytes]:
+    """Yield the body in small parts, however well it was compressed."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in {"", "identity"}:
         yield from response.iter_raw()
         return
     if encoding != "gzip":
-        raise failure(
-            "broken_response", f"{response.url.netloc.decode()} sent encoding {encoding!r} unasked"
-        )
+        raise failure("broken_response", f"{_asked(response)} sent {encoding!r} instead of gzip")
     inflater = zlib.decompressobj(_AUTODETECT_GZIP)
     try:
         for raw in response.iter_raw():
-            yield inflater.decompress(raw, most)
+            yield from _inflated(inflater, raw)
+            if inflater.unused_data:
+                raise failure("broken_response", f"{_asked(response)} sent more after its gzip")
     except zlib.error as error:
-        message = f"{response.url.netloc.decode()} sent what is not gzip: {error}"
+        message = f"{_asked(response)} sent what is not gzip: {error}"
         raise failure("broken_response", message) from error
-    if not inflater.eof or inflater.unused_data:
-        raise failure(
-            "broken_response", f"{response.url.netloc.decode()} sent gzip that does not end well"
-        )
+    if not inflater.eof:
+        raise failure("broken_response", f"{_asked(response)} sent gzip without its end")
+
+
+def _inflated(inflater: "zlib._Decompress", raw: bytes) -> Iterable[bytes]:
+    """Yield what `raw` holds, piece by piece: 64 kB of it can hold 64 MB."""
+    full = True
+    while raw or full:
+        piece = inflater.decompress(raw, _PIECE_BYTES)
+        raw = inflater.unconsumed_tail
+        full = len(piece) == _PIECE_BYTES
+        yield piece
+
+
+def _asked(response: httpx.Response) -> str:
+    return response.url.netloc.decode()

@@ -82,6 +82,10 @@ class Settings(BaseSettings):
         Path(".pagestream"),
         description="Where the embedded servers keep their data, and processes their locks.",
     )
+    maven_url: str | None = Field(
+        None,
+        description="Maven repository to take the embedded Kafka from. Unset: Maven Central.",
+    )
     health_host: str = Field(
         "127.0.0.1", description="Address on which a role serves its metrics and health."
     )
