@@ -1,5 +1,6 @@
 """The broker as its administrator sees it: topics made and checked, offsets, members of a group."""
 
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any, Final
@@ -23,6 +24,8 @@ from runtime.settings import Settings
 from schemas.tables import PARTITIONS
 from schemas.topics import TOPICS, Topic
 
+_LOOK_AGAIN_SECONDS: Final = 0.05
+_REMEDY_CHANGE: Final = "`pagestream topics` shows what is declared: change the topics to that"
 _REMEDY_CREATE: Final = "run `pagestream topics --create`"
 
 
@@ -53,7 +56,10 @@ class Cluster:
             raise self._no_answer(error) from error
 
     def create_topics(self) -> list[str]:
-        """Create the topics that are missing; return the names of those created."""
+        """Create the topics that are missing; return the names of those created, all to be seen.
+
+        A broker answers a creation before it shows the new topic to everybody.
+        """
         wanted = [
             NewTopic(
                 topic.full_name(self._settings.topic_prefix),
@@ -67,7 +73,18 @@ class Cluster:
         for name, future in self._admin.create_topics(wanted).items():
             if self._created(name, future):
                 created.append(name)
+        self._wait_until_shown(set(created))
         return created
+
+    def _wait_until_shown(self, names: set[str]) -> None:
+        deadline = time.monotonic() + self._seconds
+        while names & {state.name for state in self.topics() if state.topic_id is None}:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"Kafka at {self._settings.kafka} created topics, but does not show them",
+                    remedy="try again in a moment",
+                )
+            time.sleep(_LOOK_AGAIN_SECONDS)
 
     def _created(self, name: str, future: Future[None]) -> bool:
         try:
@@ -100,11 +117,12 @@ class Cluster:
     def check_topics(self) -> dict[str, str]:
         """Return the id of every topic, by short name; ConfigurationError unless all are right."""
         states = self.topics()
-        wrong = [f"topic {state.name}: {reason}" for state in states for reason in state.wrong]
+        missing = [state.name for state in states if state.topic_id is None]
+        if missing:
+            raise ConfigurationError(f"missing topics: {', '.join(missing)}", remedy=_REMEDY_CREATE)
+        wrong = [f"topic {state.name} {reason}" for state in states for reason in state.wrong]
         if wrong:
-            missing = any(state.topic_id is None for state in states)
-            remedy = _REMEDY_CREATE if missing else "see `pagestream topics` for what is declared"
-            raise ConfigurationError("; ".join(wrong), remedy=remedy)
+            raise ConfigurationError("; ".join(wrong), remedy=_REMEDY_CHANGE)
         return {state.topic.name: str(state.topic_id) for state in states}
 
     def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
@@ -225,8 +243,8 @@ def _state(topic: Topic, name: str, found: Any, config: dict[str, str]) -> Topic
     wrong = []
     if len(found.partitions) != PARTITIONS:
         wrong.append(
-            f"has {len(found.partitions)} partitions where {PARTITIONS} are needed; the number "
-            "cannot be changed: create the topics anew under another PAGESTREAM_TOPIC_PREFIX"
+            f"has {len(found.partitions)} partitions where {PARTITIONS} are needed, a number that "
+            "cannot be changed: take another PAGESTREAM_TOPIC_PREFIX for new topics"
         )
     wrong += [
         f"{setting} is {config.get(setting)} where {value} is declared"

@@ -1,0 +1,1 @@
+"""Kafka to PostgreSQL: apply every record exactly once, in order per table."""

@@ -1,0 +1,1 @@
+"""What each topic becomes in PostgreSQL: one module a topic, its SQL in the file beside it."""

@@ -1,0 +1,197 @@
+"""Projects `pages`: the pages and their documents, deletions, barriers and each walk's figures.
+
+Within the batch's transaction, after its positions have moved:
+
+1. Ask for the stored hash of every key of the batch, in one round trip; fold the records over it.
+2. Empty the tables that were removed.
+3. Make the documents that are new; COPY new pages straight into the table; COPY changed ones into
+   staging and upsert them; delete what is to go.
+4. Delete the documents that lost their last page by it.
+5. Note barriers and figures.
+
+What is stored already is dropped in step 1: applying the topic again writes nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+import psycopg
+
+from consumers.batches import Item
+from consumers.copying import PAGE_COLUMNS, page_line
+from consumers.folding import UNKNOWN_WALK, Changes, Fold, Tombstone
+from consumers.identities import document_id
+from consumers.meeting_dates import meeting_date
+from consumers.queries import load
+from consumers.reading import address, check_key, check_partition, read_message
+from runtime.errors import RecordError
+from runtime.kafka.records import Record
+from schemas.codec import TOMBSTONE
+from schemas.records import Page, SiteRemoved, WalkBarrier
+from schemas.tables import Table
+
+_QUERIES: Final = load(__file__)
+_LARGEST: Final = 2**63 - 1
+_LINES_AT_ONCE: Final = 128
+
+WALK_HEADER: Final = "walk"
+"""The header in which a tombstone, having no value, says which walk it is of."""
+
+
+def read(record: Record) -> Page | Tombstone | WalkBarrier | SiteRemoved:
+    """Return what the record says; RecordError where it says nothing, or not in its place."""
+    if record.value is None and record.type_header == TOMBSTONE:
+        return _read_tombstone(record)
+    message = read_message(record)
+    if isinstance(message, Page):
+        place = address(message.site, message.kind)
+        check_key(record, place.key_prefix + message.id)
+        if not message.id:
+            raise RecordError("bad_id", "the id is empty")
+        if not (0 <= message.walk <= _LARGEST and 0 <= message.step <= _LARGEST):
+            raise RecordError("undecodable", "walk or step out of range")
+    elif isinstance(message, WalkBarrier):
+        place = address(message.site, message.kind)
+        check_key(record, place.table.barrier_key)
+    elif isinstance(message, SiteRemoved):
+        place = address(message.site, message.kind)
+        check_key(record, place.table.removal_key)
+    else:
+        raise RecordError("undecodable", f"{type(message).__name__} does not belong in this topic")
+    check_partition(record, place.partition)
+    return message
+
+
+def _read_tombstone(record: Record) -> Tombstone:
+    try:
+        table, page_id = Table.parse_record_key(record.key or "")
+    except ValueError as error:
+        raise RecordError("undecodable", str(error)) from error
+    check_partition(record, address(*table).partition)
+    walk = record.headers.get(WALK_HEADER, b"")
+    known = walk.isdigit() and int(walk) <= _LARGEST
+    return Tombstone(table, page_id, int(walk) if known else UNKNOWN_WALK)
+
+
+def apply(
+    connection: psycopg.Connection,
+    items: Sequence[Item],
+    counted_from: Mapping[tuple[str, int], int],
+) -> dict[str, int]:
+    """Apply the records; return how many pages and documents were written, by what changed."""
+    changes = Fold(_stored_hashes(connection, items), counted_from).apply(items)
+    for table in changes.emptied:
+        _empty(connection, table)
+    _add_documents(connection, [*changes.created, *changes.changed])
+    _copy(connection, "meeting_page", changes.created)
+    left = _upsert(connection, changes.changed) | _delete(connection, changes.deleted)
+    if left:
+        connection.execute(_QUERIES["delete_empty_documents"], {"ids": sorted(left)})
+    _note(connection, changes)
+    return {
+        "created": len(changes.created),
+        "updated": len(changes.changed),
+        "deleted": len(changes.deleted),
+    }
+
+
+def prepare(connection: psycopg.Connection) -> None:
+    """Make the staging table of a new connection."""
+    connection.execute(_QUERIES["create_staging"])
+
+
+def _stored_hashes(connection: psycopg.Connection, items: Sequence[Item]) -> dict[str, int | None]:
+    addressed: dict[str, tuple[int, str, str]] = {}
+    for item in items:
+        content = item.content
+        if isinstance(content, Page):
+            municipality = address(content.site, content.kind).municipality
+            addressed[item.record.key or ""] = (municipality, content.kind, content.id)
+        elif isinstance(content, Tombstone):
+            municipality = address(*content.table).municipality
+            addressed[item.record.key or ""] = (municipality, content.table.kind, content.id)
+    if not addressed:
+        return {}
+    keys = list(addressed)
+    rows = connection.execute(_QUERIES["stored_hashes"], _arrays(addressed.values())).fetchall()
+    return {keys[place - 1]: row_hash for place, row_hash in rows}
+
+
+def _arrays(addressed: Iterable[tuple[int, str, str]]) -> dict[str, list[int] | list[str]]:
+    given = list(addressed)
+    return {
+        "municipalities": [municipality for municipality, _, _ in given],
+        "kinds": [kind for _, kind, _ in given],
+        "ids": [page_id for _, _, page_id in given],
+    }
+
+
+def _empty(connection: psycopg.Connection, table: Table) -> None:
+    table_of = {"municipality": address(*table).municipality, "kind": table.kind}
+    connection.execute(_QUERIES["delete_table_pages"], table_of)
+    connection.execute(_QUERIES["delete_table_documents"], table_of)
+
+
+def _document(page: Page) -> int:
+    return document_id(page.site, page.kind, page.meeting, page.date)
+
+
+def _add_documents(connection: psycopg.Connection, pages: Iterable[Page]) -> None:
+    first = {(page.site, page.kind, page.meeting, page.date): page for page in pages}
+    if not first:
+        return
+    connection.execute(
+        _QUERIES["add_documents"],
+        {
+            "ids": [_document(page) for page in first.values()],
+            "municipalities": [address(site, kind).municipality for site, kind, _, _ in first],
+            "kinds": [kind for _, kind, _, _ in first],
+            "meetings": [meeting for _, _, meeting, _ in first],
+            "texts": [date for _, _, _, date in first],
+            "dates": [meeting_date(date) for _, _, _, date in first],
+        },
+    )
+
+
+def _copy(connection: psycopg.Connection, table: str, pages: Sequence[Page]) -> None:
+    if not pages:
+        return
+    statement = f"COPY {table} ({PAGE_COLUMNS}) FROM STDIN"
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for start in range(0, len(pages), _LINES_AT_ONCE):
+            lines = [
+                page_line(page, address(page.site, page.kind).municipality, _document(page))
+                for page in pages[start : start + _LINES_AT_ONCE]
+            ]
+            copy.write(b"".join(lines))
+
+
+def _upsert(connection: psycopg.Connection, pages: Sequence[Page]) -> set[int]:
+    """Write changed pages; return the documents that pages moved away from."""
+    if not pages:
+        return set()
+    _copy(connection, "changed_page", pages)
+    left = {document for (document,) in connection.execute(_QUERIES["documents_left"])}
+    connection.execute(_QUERIES["upsert"])
+    return left
+
+
+def _delete(connection: psycopg.Connection, tombstones: Sequence[Tombstone]) -> set[int]:
+    """Delete pages; return their documents."""
+    if not tombstones:
+        return set()
+    given = _arrays(
+        (address(*gone.table).municipality, gone.table.kind, gone.id) for gone in tombstones
+    )
+    return {document for (document,) in connection.execute(_QUERIES["delete_pages"], given)}
+
+
+def _note(connection: psycopg.Connection, changes: Changes) -> None:
+    for _, barrier in sorted(changes.barriers.items()):
+        connection.execute(_QUERIES["pass_barrier"], msgspec.structs.asdict(barrier))
+    for (site, kind, walk), figures in sorted(changes.figures.items()):
+        connection.execute(
+            _QUERIES["add_figures"],
+            {"site": site, "kind": kind, "walk": walk, **msgspec.structs.asdict(figures)},
+        )

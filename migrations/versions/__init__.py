@@ -1,0 +1,1 @@
+"""The migrations, one module each with its SQL beside it, found by their `revision`."""

@@ -1,0 +1,308 @@
+"""Whole sinks between real servers: started, stopped, killed, cut off, doubled, misled."""
+
+import signal
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+from fix_services import migrate
+from fix_sink import SITE, RunningSink, SinkRig, gone, now, page, sent, wait_until
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from consumers.sink import MARK
+from pagestream.embedded.postgres import EmbeddedPostgres
+from runtime.crashpoints import CRASH_POINTS
+from runtime.errors import ConfigurationError, OwnedElsewhere, Unavailable
+from schemas.codec import TYPE_HEADER
+from schemas.records import Municipality, WalkBarrier
+from schemas.tables import Table
+from schemas.walks import WalkState
+
+SITES = [f"city-{number}.ca" for number in range(5)]
+SINK_POINTS = [point for point in CRASH_POINTS if point.startswith("sink.")]
+
+
+def publish_sites(rig: SinkRig, pages: int, *, walk: int = 1, edited: str = "") -> None:
+    for site in SITES:
+        rig.publish(
+            Municipality(site=site, name=site.title()),
+            *(
+                page(f"{number:04}", site, walk=walk, text=f"{number}{edited}")
+                for number in range(pages)
+            ),
+            WalkBarrier(site=site, kind="minutes", number=walk, walk=walk, at=now()),
+            WalkState(site=site, kind="minutes", revision=walk, walk=walk, pages=pages),
+        )
+
+
+def committed(admin: AdminClient, rig: SinkRig, topic: str, partition: int) -> TopicPartition:
+    place = TopicPartition(f"{rig.settings.topic_prefix}.{topic}", partition)
+    group = f"{rig.settings.topic_prefix}.sink"
+    (answer,) = admin.list_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(group, [place])]
+    ).values()
+    (found,) = answer.result(20).topic_partitions
+    assert isinstance(found, TopicPartition)
+    return found
+
+
+def test_everything_published_is_stored_and_the_positions_are_mirrored(
+    sink_rig: SinkRig, kafka_admin: AdminClient
+) -> None:
+    publish_sites(sink_rig, 200)
+    sink_rig.publish(gone("0000", SITES[0], walk=1))
+    place = Table(SITES[0], "minutes").partition
+
+    with sink_rig.running() as running:
+        sink_rig.settle(running)
+        assert running.readiness.reasons() == []
+        wait_until(
+            lambda: committed(kafka_admin, sink_rig, "pages", place).offset == 202,
+            "the committed offset to follow",
+        )
+
+    assert committed(kafka_admin, sink_rig, "pages", place).metadata == MARK
+    assert len(sink_rig.ids()) == 999
+    assert sink_rig.figures() == {1: {"created": 1000, "deleted": 1}}
+    assert len(sink_rig.rows("SELECT * FROM pagestream.walk WHERE pages = 200")) == 5
+    assert len(sink_rig.rows("SELECT * FROM pagestream.walk_barrier WHERE number = 1")) == 5
+    assert len(sink_rig.rows("SELECT * FROM pagestream.municipality WHERE NOT placeholder")) == 5
+
+
+def test_a_second_walk_of_the_same_writes_no_row(sink_rig: SinkRig) -> None:
+    publish_sites(sink_rig, 100)
+    with sink_rig.running() as running:
+        sink_rig.settle(running)
+    before = sink_rig.fingerprint()
+
+    publish_sites(sink_rig, 100, walk=2)
+    with sink_rig.running() as running:
+        sink_rig.settle(running)
+
+    assert sink_rig.fingerprint() == before
+    assert sink_rig.figures() == {1: {"created": 500}, 2: {"unchanged": 500}}
+    dead = (
+        "SELECT sum(n_dead_tup) + sum(n_tup_upd) + sum(n_tup_del) AS rows, sum(n_tup_ins) AS made"
+        " FROM pg_stat_user_tables WHERE relname IN ('meeting_page', 'meeting_document')"
+    )
+    # A session's figures are certain once it has ended.
+    wait_until(lambda: sink_rig.one(dead)["made"] == 505, "the statistics")
+    assert sink_rig.one(dead)["rows"] == 0
+
+
+def test_positions_put_back_under_a_running_sink_apply_all_again_and_change_nothing(
+    sink_rig: SinkRig,
+) -> None:
+    publish_sites(sink_rig, 100)
+    with sink_rig.running() as running, capture_logs() as logs:
+        sink_rig.settle(running)
+        before, figures = sink_rig.fingerprint(), sink_rig.figures()
+        sink_rig.do("UPDATE pagestream_1.sink_position SET next_offset = 0")
+        for site in SITES:
+            sink_rig.publish(WalkState(site=site, kind="minutes", revision=9))
+        for site in SITES:
+            sink_rig.publish(page("new", site, walk=3))
+        sink_rig.settle(running)
+
+    assert [entry for entry in logs if entry["event"] == "position_moved"]
+    assert [row for row in sink_rig.fingerprint() if row in before] == before
+    assert sink_rig.figures() == figures | {3: {"created": 5}}
+
+
+def test_the_committed_offset_is_never_believed(sink_rig: SinkRig) -> None:
+    sink_rig.publish(page("a"), page("b"), page("c"))
+    prefix = sink_rig.settings.topic_prefix
+    ahead = TopicPartition(f"{prefix}.pages", Table(SITE, "minutes").partition, 2)
+    other = Consumer({"bootstrap.servers": sink_rig.settings.kafka, "group.id": f"{prefix}.sink"})
+    with closing(other):
+        other.commit(offsets=[ahead], asynchronous=False)
+
+    with sink_rig.running() as running:
+        sink_rig.settle(running)
+
+    assert sink_rig.ids() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("point", SINK_POINTS)
+def test_killed_anywhere_each_record_is_applied_exactly_once(sink_rig: SinkRig, point: str) -> None:
+    publish_sites(sink_rig, 300)
+    small = {"PAGESTREAM_SINK_BATCH": "100"}
+
+    for nth in ("1", "3"):
+        process = sink_rig.start_process(PAGESTREAM_CRASH_AT=f"{point}:{nth}", **small)
+        assert process.wait(60) == -signal.SIGKILL
+    with sink_rig.running(sink_batch=100) as running:
+        sink_rig.settle(running)
+
+    assert len(sink_rig.ids()) == 1500
+    assert sink_rig.figures() == {1: {"created": 1500}}
+
+
+def test_told_to_stop_it_finishes_the_batch_in_hand(sink_rig: SinkRig) -> None:
+    publish_sites(sink_rig, 300)
+    process = sink_rig.start_process(PAGESTREAM_SINK_BATCH="100")
+    wait_until(sink_rig.ids, "the first page")
+
+    process.terminate()
+
+    assert process.wait(20) == 0
+    assert sink_rig.figures() == {1: {"created": len(sink_rig.ids())}}
+    with sink_rig.running() as running:
+        sink_rig.settle(running)
+    assert sink_rig.figures() == {1: {"created": 1500}}
+
+
+def test_lost_connections_lose_and_double_nothing(sink_rig: SinkRig) -> None:
+    publish_sites(sink_rig, 400)
+    terminate = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'pagestream sink-1' AND datname = current_database()"
+    )
+    with sink_rig.running(sink_batch=50) as running:
+        ended = 0
+        while ended < 8 and len(sink_rig.ids()) < 2000:
+            ended += len(sink_rig.rows(terminate))
+        sink_rig.settle(running)
+
+    assert ended
+    assert sink_rig.figures() == {1: {"created": 2000}}
+    assert not sink_rig.rows("SELECT * FROM pagestream.dead_letter")
+
+
+def test_an_outage_waits_red_and_loses_nothing(
+    sink_rig: SinkRig, private_postgres: EmbeddedPostgres
+) -> None:
+    database = private_postgres.start()
+    migrate(database)
+    rig = sink_rig.on(database)
+    rig.publish(page("before"))
+    with rig.running() as running:
+        rig.settle(running)
+        private_postgres.kill()
+        rig.publish(page("during"), page("bad", text="\0"))
+        wait_until(running.readiness.reasons, "the sink to turn red")
+        assert "waiting for PostgreSQL" in running.readiness.reasons()[0]
+        private_postgres.start()
+        rig.settle(running)
+        assert running.readiness.reasons() == []
+
+    assert rig.ids() == ["before", "during"]
+    assert rig.figures() == {1: {"created": 2, "dead_lettered": 1}}
+
+
+def test_a_table_that_is_locked_for_long_holds_reading_back(sink_rig: SinkRig) -> None:
+    with capture_logs() as logs, sink_rig.running(sink_batch=10) as running:
+        with psycopg.connect(sink_rig.settings.database.get_secret_value()) as other:
+            other.execute("LOCK TABLE pagestream_1.meeting_page")
+            publish_sites(sink_rig, 20)
+            wait_until(lambda: _heard(logs, "reading_held"), "reading to be held")
+            assert not _heard(logs, "reading_resumed")
+        sink_rig.settle(running)
+
+    assert _heard(logs, "reading_resumed")
+    assert sink_rig.figures() == {1: {"created": 100}}
+    assert not sink_rig.rows("SELECT * FROM pagestream.dead_letter")
+
+
+def _heard(logs: Any, event: str) -> bool:
+    return any(entry["event"] == event for entry in logs)
+
+
+def test_two_sinks_share_the_work_and_one_takes_over(sink_rig: SinkRig) -> None:
+    publish_sites(sink_rig, 100)
+    with sink_rig.running(sink_slot="second", sink_batch=50) as second:
+        with sink_rig.running(sink_batch=50) as first:
+            publish_sites(sink_rig, 100, walk=2)
+            sink_rig.settle(first)
+            wait_until(lambda: _owned(first) and _owned(second), "both to own partitions")
+            assert _owned(first) + _owned(second) == 48
+        publish_sites(sink_rig, 100, walk=3, edited="!")
+        sink_rig.settle(second)
+        assert _owned(second) == 48
+
+    assert sink_rig.figures() == {
+        1: {"created": 500},
+        2: {"unchanged": 500},
+        3: {"updated": 500},
+    }
+
+
+def _owned(running: RunningSink) -> int:
+    value = running.metrics.registry.get_sample_value(
+        "pagestream_owned_partitions", {"topic": "pages"}
+    )
+    return int(value or 0)
+
+
+def test_a_slot_is_one_process_own(sink_rig: SinkRig) -> None:
+    with sink_rig.running() as running:
+        wait_until(lambda: _owned(running), "partitions")
+        assert isinstance(RunningSink(sink_rig.settings).ended(), OwnedElsewhere)
+
+
+def test_a_state_of_a_newer_version_stops_it(sink_rig: SinkRig) -> None:
+    state = sent(WalkState(site=SITE, kind="minutes"))
+    state.headers[TYPE_HEADER] = b"WalkState/99"
+    sink_rig.publish(state)
+
+    process = sink_rig.start_process()
+
+    assert process.wait(60) == ConfigurationError.exit_code
+    assert process.stderr is not None
+    assert "WalkState of version 99" in process.stderr.read()
+    assert not sink_rig.rows("SELECT * FROM pagestream.dead_letter")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("topic_id = 'another'", "another topic pages"),
+        ("cluster_id = 'another'", "another topic pages"),
+        ("next_offset = 1000000", "Kafka has lost records"),
+    ],
+)
+def test_a_position_that_means_nothing_here_stops_it(
+    sink_rig: SinkRig, change: str, words: str
+) -> None:
+    sink_rig.publish(page("a"))
+    with sink_rig.running() as running:
+        sink_rig.settle(running)
+    sink_rig.do(f"UPDATE pagestream_1.sink_position SET {change}")
+
+    error = RunningSink(sink_rig.settings).ended()
+
+    assert isinstance(error, ConfigurationError)
+    assert words in str(error)
+
+
+def test_without_a_schema_it_says_what_to_run(sink_rig: SinkRig) -> None:
+    sink_rig.do("DROP SCHEMA pagestream_log CASCADE")
+
+    error = RunningSink(sink_rig.settings).ended()
+
+    assert isinstance(error, ConfigurationError)
+    assert "run `pagestream migrate`" in str(error)
+
+
+def test_without_a_database_it_says_so_at_once(sink_rig: SinkRig) -> None:
+    nowhere = SecretStr("postgresql://127.0.0.1:1/pagestream")
+
+    error = RunningSink(sink_rig.settings.model_copy(update={"database": nowhere})).ended()
+
+    assert isinstance(error, Unavailable)
+    assert "PAGESTREAM_DATABASE" in str(error)
+
+
+def test_without_topics_it_says_what_to_run(sink_rig: SinkRig) -> None:
+    elsewhere = sink_rig.settings.model_copy(
+        update={"topic_prefix": f"{sink_rig.settings.topic_prefix}-none"}
+    )
+
+    error = RunningSink(elsewhere).ended()
+
+    assert isinstance(error, ConfigurationError)
+    assert "missing" in str(error)
