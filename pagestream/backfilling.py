@@ -1,0 +1,161 @@
+"""Starting walks and following them until everything they fetched is stored."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from pagestream.progress import Outlook, RateMeter, outlook, work_done
+from pagestream.requests import new_id, sender
+from pagestream.stored import Stored, StoredFigures
+from pagestream.walks import OVER, StateFollower
+from schemas.commands import StartWalk
+from schemas.tables import Table
+from schemas.walks import WalkState
+
+_STORED_EVERY_SECONDS: Final = 0.5
+
+
+def start_walks(
+    tables: Sequence[Table], states: Mapping[Table, WalkState], rows: int
+) -> list[StartWalk]:
+    """Return the request for one walk of each table, after the newest that is known of it."""
+    return [
+        StartWalk(
+            site=table.site,
+            kind=table.kind,
+            command_id=new_id(),
+            sent_by=sender(),
+            sent_at=datetime.now(UTC),
+            rows=rows,
+            after_walk=states[table].walk,
+        )
+        for table in tables
+    ]
+
+
+class FollowedWalk:
+    """One walk that somebody waits for: its state, what is stored of it, and how fast it goes.
+
+    `before` is the state in which its table was when the walk was asked for.
+    """
+
+    def __init__(self, before: WalkState) -> None:
+        self.table: Final = before.table
+        self.number: Final = before.walk + 1
+        self.state: WalkState | None = None
+        self.stored: Stored | None = None
+        self.fetching = RateMeter()
+        self._working = RateMeter()
+        self._counted_before = before.pages + before.rejected if before.status in OVER else None
+        self._followed_by_another = False
+
+    @property
+    def over(self) -> bool:
+        """Whether it takes no further step by itself."""
+        if self.state is None:
+            return False
+        return self._followed_by_another or self.state.status in OVER | {"paused"}
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is over without having come to its end."""
+        unfinished = {"failed", "cancelled", "paused", "removed"}
+        return self.state is not None and self.state.status in unfinished
+
+    @property
+    def everything_stored(self) -> bool:
+        """Whether the sink has dealt with all that it published; only said when it is over."""
+        if not self.over or self.state is None or self.stored is None:
+            return False
+        if self.failed:
+            return self.stored.applied >= self.state.pages
+        return self.stored.barrier >= self.state.barrier + self._followed_by_another
+
+    def outlook(self) -> Outlook:
+        """Return how far it is."""
+        if self.state is None:
+            return Outlook(0.0, None, None)
+        return outlook(self.state, self._counted_before, self._working.per_second())
+
+    def see(self, state: WalkState, at: float) -> None:
+        """Take in the newest state of its table; `at` is in seconds on a monotonic clock."""
+        if state.walk > self.number:
+            # Its end was never seen: the next walk began in the same transaction.
+            self._followed_by_another = True
+            self.state = self.state or state
+        elif state.walk == self.number:
+            self.state = state
+        if self.state is not None:
+            self.fetching.add(at, self.state.pages)
+            self._working.add(at, work_done(self.state))
+
+
+def follow(
+    walks: Sequence[FollowedWalk], follower: StateFollower, figures: StoredFigures, tick: float
+) -> Iterator[None]:
+    """Bring the walks up to date again and again, every `tick` seconds, until all is stored.
+
+    Yields after each time; the last time everything is over and stored.
+    """
+    asked = 0.0
+    while True:
+        follower.update(tick)
+        now = time.monotonic()
+        for walk in walks:
+            if (state := follower.states.get(walk.table)) is not None:
+                walk.see(state, now)
+        if now - asked >= _STORED_EVERY_SECONDS:
+            asked = now
+            found = figures.read([(walk.table, walk.number) for walk in walks])
+            for walk in walks:
+                walk.stored = None if found is None else found[walk.table]
+        yield
+        if all(walk.everything_stored for walk in walks):
+            return
+
+
+class WalkResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a walk came to, for a person or a script."""
+
+    site: str
+    kind: str
+    walk: int
+    status: str
+    pages: int
+    rejected: int
+    listed: int
+    stored: int
+    created: int
+    updated: int
+    unchanged: int
+    dead_lettered: int
+    seconds: float | None
+    error: str | None
+
+
+def result_of(walk: FollowedWalk) -> WalkResult:
+    """Return the result of a walk that is over."""
+    state = walk.state or WalkState(site=walk.table.site, kind=walk.table.kind)
+    stored = walk.stored or Stored()
+    took = None
+    if state.started_at is not None and state.ended_at is not None:
+        took = round((state.ended_at - state.started_at).total_seconds(), 3)
+    return WalkResult(
+        site=state.site,
+        kind=state.kind,
+        walk=walk.number,
+        status=state.status,
+        pages=state.pages,
+        rejected=state.rejected,
+        listed=state.listed,
+        stored=stored.pages,
+        created=stored.created,
+        updated=stored.updated,
+        unchanged=stored.unchanged,
+        dead_lettered=stored.dead_lettered,
+        seconds=took,
+        error=state.error,
+    )

@@ -1,0 +1,45 @@
+"""The commands that run a role: `run walker` and `run sink`."""
+
+import typer
+
+from pagestream.cli.invocation import settings_of
+
+PANEL = "Run"
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    group = typer.Typer(
+        help="Run one of the roles, until SIGTERM or Ctrl-C.",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+    )
+    group.command()(walker)
+    group.command()(sink)
+    app.add_typer(group, name="run", rich_help_panel=PANEL)
+
+
+def walker(context: typer.Context) -> None:
+    """Walk sites: fetch their pages and publish each step in one Kafka transaction.
+
+    It needs Kafka and the source, no database. Several walkers share the work when each has its
+    own PAGESTREAM_WALKER_SLOT. The log goes to stderr.
+
+    Example: `PAGESTREAM_HEALTH_PORT=9101 pagestream run walker`
+    """
+    from pagestream.roles import run_role  # noqa: PLC0415 - no other command needs all of it
+
+    run_role("walker", settings_of(context))
+
+
+def sink(context: typer.Context) -> None:
+    """Store what is published: apply each record to PostgreSQL exactly once.
+
+    It needs Kafka and PostgreSQL. Several sinks share the work when each has its own
+    PAGESTREAM_SINK_SLOT. The log goes to stderr.
+
+    Example: `PAGESTREAM_HEALTH_PORT=9102 pagestream run sink`
+    """
+    from pagestream.roles import run_role  # noqa: PLC0415 - no other command needs all of it
+
+    run_role("sink", settings_of(context))

@@ -1,0 +1,69 @@
+"""What a start is doing: on a terminal a line for each server, elsewhere a line for each step."""
+
+import threading
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table as Grid
+
+from pagestream.cli.screen import remarks, say
+
+_MEGABYTE: Final = 1_000_000
+_DOWNLOAD_LINE_SECONDS: Final = 5.0
+
+
+class StartView:
+    """Shows the progress of a start; safe to call from several threads. A context manager.
+
+    A task is `what: what it is doing`; when it says `ready`, it is done.
+    """
+
+    def __init__(self) -> None:
+        self._console = remarks()
+        self._live = Live(console=self._console, refresh_per_second=10)
+        self._lock = threading.Lock()
+        self._tasks: dict[str, str] = {}
+        self._spinner = Spinner("dots")
+        self._said: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def __call__(self, task: str, done: int = 0, total: int = 0) -> None:
+        """Show a task anew or further on: `done` of `total` bytes where known."""
+        what, _, doing = task.partition(": ")
+        amount = f", {done / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB" if total else ""
+        with self._lock:
+            self._tasks[what] = f"{doing}{amount}"
+            if self._console.is_terminal:
+                self._live.update(self._table())
+            else:
+                self._say(task, amount)
+
+    def _say(self, task: str, amount: str) -> None:
+        now = time.monotonic()
+        if task in self._said and (not amount or now - self._said[task] < _DOWNLOAD_LINE_SECONDS):
+            return
+        self._said[task] = now
+        say(f"{task}{amount}")
+
+    def _table(self) -> Grid:
+        table = Grid.grid(padding=(0, 1))
+        for what, doing in self._tasks.items():
+            ready = doing == "ready"
+            table.add_row("[green]✓[/]" if ready else self._spinner, what, f"[dim]{doing}[/]")
+        return table
