@@ -219,7 +219,7 @@ def test_a_second_process_in_the_same_slot_is_refused(walker_rig: WalkerRig) -> 
 def test_missing_topics_stop_the_walker_with_the_remedy(walker_rig: WalkerRig) -> None:
     elsewhere = f"{walker_rig.settings.topic_prefix}-other"
     said = ended_by(walker_rig.start(1, PAGESTREAM_TOPIC_PREFIX=elsewhere), 78)
-    assert f"topic {elsewhere}.commands: missing" in said
+    assert f"missing topics: {elsewhere}.commands" in said
     assert "pagestream topics --create" in said
 
 
