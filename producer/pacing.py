@@ -15,7 +15,10 @@ DEFAULT_PER_MINUTE: Final = 14.0
 
 
 class StopRequestedError(PagestreamError):
-    """The process was told to stop while a request waited for its turn: nothing was asked."""
+    """The process was told to stop while a request waited for its turn: nothing was asked.
+
+    Not an error of any fate: the step is still due, and the next start takes it.
+    """
 
 
 class Stop(Protocol):

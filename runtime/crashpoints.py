@@ -5,6 +5,8 @@ import os
 import signal
 from typing import Final
 
+from runtime.errors import ConfigurationError
+
 CRASH_POINTS: Final = (
     "walker.begun",
     "walker.produced",
@@ -17,6 +19,11 @@ CRASH_POINTS: Final = (
 """Every point: in the walker's transaction, in order, and around the sink's commit."""
 
 _point, _, _number = os.environ.get("PAGESTREAM_CRASH_AT", "").partition(":")
+if _point and _point not in CRASH_POINTS:
+    raise ConfigurationError(
+        f"PAGESTREAM_CRASH_AT names no crash point: {_point!r}",
+        remedy=f"choose one of {', '.join(CRASH_POINTS)}",
+    )
 _countdown: Final = itertools.count(int(_number or 1) - 1, -1)
 
 

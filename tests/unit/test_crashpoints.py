@@ -51,11 +51,16 @@ def test_a_process_dies_at_the_point_it_is_told(crash_at: str, passed: list[str]
     assert pass_points(crash_at) == (-signal.SIGKILL, passed)
 
 
-@pytest.mark.parametrize("crash_at", [None, "", "walker.begun:4", "sink.committed", "walker"])
+@pytest.mark.parametrize("crash_at", [None, "", "walker.begun:4", "sink.committed"])
 def test_it_lives_when_told_nothing_or_of_another_point(crash_at: str | None) -> None:
     returncode, passed = pass_points(crash_at)
     assert returncode == 0
     assert len(passed) == 4
+
+
+@pytest.mark.parametrize("crash_at", ["walker", "walker.bgun:2", "walker.begun:x"])
+def test_a_point_that_is_none_is_refused_instead_of_never_reached(crash_at: str) -> None:
+    assert pass_points(crash_at) == (1, [])
 
 
 def test_every_declared_point_is_in_the_code_and_no_other_is() -> None:
