@@ -28,9 +28,13 @@ _MOST_ROWS: Final = 1000
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one command brings about, to be committed in one transaction with its offset."""
+    """All that one command brings about, to be committed in one transaction with its offset.
+
+    `ended` is the state of a walk that ended where `state` is already that of its follow-up.
+    """
 
     state: WalkState
+    ended: WalkState | None = None
     events: tuple[Event, ...] = ()
     next_step: TakeStep | None = None
     pages: tuple[Page, ...] = ()
@@ -142,15 +146,23 @@ def _stronger(waiting: FollowUp | None, wanted: FollowUp) -> FollowUp:
 def _start(state: WalkState, wanted: FollowUp, now: datetime) -> Outcome:
     """Begin the table's next walk, with all its figures at zero."""
     started = _change(
-        WalkState(site=state.site, kind=state.kind, revision=state.revision),
+        state,
         now,
         status="in_progress",
         walk=state.walk + 1,
         mode=wanted.mode,
         rows=wanted.rows,
+        steps=0,
+        attempt=0,
         position=Position(phase="pages"),
-        barrier=state.barrier,
+        pages=0,
+        rejected=0,
+        listed=0,
+        follow_up=None,
+        error=None,
         started_at=now,
+        listed_at=None,
+        ended_at=None,
     )
     event = WalkStarted(
         site=state.site,
@@ -304,4 +316,4 @@ def _end(state: WalkState, now: datetime) -> Outcome:
     if state.follow_up is None:
         return Outcome(state=ended, events=events, barrier=barrier)
     following = _start(ended, state.follow_up, now)
-    return replace(following, events=events + following.events, barrier=barrier)
+    return replace(following, ended=ended, events=events + following.events, barrier=barrier)

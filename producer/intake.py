@@ -11,6 +11,7 @@ from runtime.kafka.records import Record
 from schemas.codec import NewerMessageError, UndecodableError, decode
 from schemas.commands import Command
 from schemas.records import DeadLetter, DeadLetterReason
+from schemas.tables import is_site
 
 _MOST_BYTES_KEPT: Final = 1_000_000
 
@@ -37,6 +38,8 @@ def read_command(record: Record) -> Command | Unreadable:
         return Unreadable(_letter(record, "undecodable", str(error)))
     if not isinstance(command, Command):
         return Unreadable(_letter(record, "undecodable", f"a {type(command).__name__}"))
+    if not is_site(command.site):
+        return Unreadable(_letter(record, "undecodable", f"{command.site!r} is not a site"))
     if record.key != command.table.key:
         message = f"a command for {command.table.key} under key {record.key!r}"
         return Unreadable(_letter(record, "undecodable", message))

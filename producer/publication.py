@@ -10,16 +10,17 @@ from schemas.tables import Table, partition_of
 from schemas.topics import COMMANDS, DEAD_LETTERS, LEDGER, MUNICIPALITIES, PAGES, WALKS
 
 AS_OF_HEADER: Final = "as-of"
-"""On a state record: the offset of the command after the one that made it."""
+"""On a state: the offset of the command after the one that made it."""
+
+COMMANDS_HEADER: Final = "commands"
+"""On a state: the id of the topic of commands in which its as-of counts."""
 
 CAUSE_HEADER: Final = "cause"
 """On every other record of the walker: partition and offset of the command that caused it."""
 
 
-def records_of(
-    outcome: Outcome, table: Table, *, offset: int, state_changed: bool
-) -> Iterator[Outgoing]:
-    """Yield the records of what the command at `offset` of the table's partition brought about."""
+def records_of(outcome: Outcome, table: Table, offset: int) -> Iterator[Outgoing]:
+    """Yield what the command at `offset` of the table's partition brought about, but its state."""
     partition, key = table.partition, table.key
     cause = {CAUSE_HEADER: f"{partition}/{offset}".encode()}
     for page in outcome.pages:
@@ -35,9 +36,17 @@ def records_of(
         yield outgoing(LEDGER, key, partition, event, cause)
     if outcome.next_step is not None:
         yield outgoing(COMMANDS, key, partition, outcome.next_step, cause)
-    if state_changed:
-        as_of = {AS_OF_HEADER: str(offset + 1).encode()}
-        yield outgoing(WALKS, key, partition, outcome.state, as_of)
+
+
+def states_of(outcome: Outcome, table: Table, as_of: int, commands_id: str) -> Iterator[Outgoing]:
+    """Yield the states that an outcome leaves, as of the command before offset `as_of`.
+
+    `commands_id` is the id of the topic of commands: an offset means nothing without it.
+    """
+    headers = {AS_OF_HEADER: str(as_of).encode(), COMMANDS_HEADER: commands_id.encode()}
+    if outcome.ended is not None:
+        yield outgoing(WALKS, table.key, table.partition, outcome.ended, headers)
+    yield outgoing(WALKS, table.key, table.partition, outcome.state, headers)
 
 
 def letter_record(letter: DeadLetter) -> Outgoing:

@@ -8,6 +8,7 @@ from runtime.lifecycle import StopSignal, slot_lock
 from runtime.logs import logger
 from runtime.metrics import Metrics
 from runtime.settings import Settings
+from schemas.topics import COMMANDS
 
 
 def run(
@@ -26,8 +27,9 @@ def run(
     )
     with lock:
         cluster = Cluster(settings)
-        cluster.check_topics()
-        walker = Walker(settings, cluster, fetch, metrics, readiness)
+        topic_ids = cluster.check_topics()
+        commands_id = topic_ids[COMMANDS.name]
+        walker = Walker(settings, cluster, commands_id, fetch, metrics, readiness)
         readiness.started()
         logger("walker").info("walker_started", slot=settings.walker_slot, kafka=settings.kafka)
         walker.run(stop)

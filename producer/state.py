@@ -1,11 +1,11 @@
 """The states of the owned partitions: read back from the compacted topic `walks`, never guessed."""
 
-import re
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from producer.publication import AS_OF_HEADER
+from producer.publication import AS_OF_HEADER, COMMANDS_HEADER
 from runtime.errors import ConfigurationError
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.group import GroupConsumer
@@ -17,12 +17,15 @@ from schemas.tables import Table
 from schemas.topics import COMMANDS, WALKS
 from schemas.walks import WalkState
 
-_RESTORE_SECONDS: Final = 45.0
-_AS_OF: Final = re.compile(r"as-of=([0-9]+)")
+_STAGE_SECONDS: Final = 45.0
+_OTHER_LOG_REMEDY: Final = (
+    "topics of two installations are mixed, or the topic of commands was made anew: restore it, "
+    "or start anew under another PAGESTREAM_TOPIC_PREFIX"
+)
 
 
 class StaleStateError(ConfigurationError):
-    """What was read back is older than what the group committed: going on would fork walks."""
+    """What was read back does not fit what the group committed: going on would fork walks."""
 
 
 class Owned(msgspec.Struct):
@@ -32,6 +35,7 @@ class Owned(msgspec.Struct):
     made the newest state.
     """
 
+    number: int
     offset: int
     as_of: int
     states: dict[str, WalkState]
@@ -41,16 +45,14 @@ class Owned(msgspec.Struct):
         return self.states.get(table.key) or WalkState(site=table.site, kind=table.kind)
 
 
-def commit_metadata(as_of: int) -> str:
+def commit_metadata(as_of: int, commands_id: str) -> str:
     """Return what is committed beside an offset: the newest state that must be there with it."""
-    return f"as-of={as_of}"
+    return f"as-of={as_of} commands={commands_id}"
 
 
-def _as_of(committed: Committed) -> int:
-    if not committed.metadata:
-        return 0
-    match = _AS_OF.fullmatch(committed.metadata)
-    return int(match[1]) if match else 0
+def read_metadata(metadata: str) -> dict[str, str]:
+    """Return the pairs of what was committed beside an offset; words that are no pair are left."""
+    return dict(word.split("=", 1) for word in metadata.split() if "=" in word)
 
 
 class StateRestorer:
@@ -62,11 +64,18 @@ class StateRestorer:
     3. A reader of committed records reaches that end only when every marker below it is written.
     4. The offset's metadata says how new the newest state must be. An older one means that records
        were lost: stop. A newer one means that offsets were lost or reset: start at the newer.
+    5. States and offsets name the topic of commands in which they count, and lie within it.
+
+    `beat` is called between the stages: waiting for the broker is not standing still.
     """
 
-    def __init__(self, settings: Settings, cluster: Cluster) -> None:
+    def __init__(
+        self, settings: Settings, cluster: Cluster, commands_id: str, beat: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._cluster = cluster
+        self._commands_id = commands_id
+        self._beat = beat
 
     def restore(self, consumer: GroupConsumer, partitions: list[int]) -> dict[int, Owned]:
         """Return what is known of each partition.
@@ -74,36 +83,69 @@ class StateRestorer:
         Raises StaleStateError, ConfigurationError (a state or a topic that is not ours) and
         BrokerUnavailable (not readable in 45 s: a transaction of somebody else is still open).
         """
+        self._beat()
         commands = [Partition(COMMANDS.name, number) for number in partitions]
-        committed = consumer.committed(commands, _RESTORE_SECONDS)
+        committed = consumer.committed(commands, _STAGE_SECONDS)
+        self._beat()
         ends = self._cluster.ends(
             [Partition(WALKS.name, number) for number in partitions], pending_too=True
         )
-        found = {number: Owned(0, 0, {}) for number in partitions}
+        self._beat()
+        found = {number: Owned(number, 0, 0, {}) for number in partitions}
         with LogReader(self._settings) as reader:
-            for record in reader.read(ends, seconds=_RESTORE_SECONDS):
-                _take_in(found[record.partition], record)
+            for record in reader.read(ends, seconds=_STAGE_SECONDS):
+                self._take_in(found[record.partition], record)
+        self._beat()
         for partition, position in committed.items():
-            _settle(found[partition.number], partition, position)
-        self._refuse_other_log(found)
+            self._settle(found[partition.number], partition, position)
+        self._refuse_beyond_the_log(found)
+        self._beat()
         return found
 
-    def _refuse_other_log(self, found: dict[int, Owned]) -> None:
-        """Refuse states of commands that were never in this log: it was deleted and made anew."""
+    def _take_in(self, owned: Owned, record: Record) -> None:
+        state, as_of = _state_in(record), int(record.headers.get(AS_OF_HEADER, b"-1"))
+        commands_id = record.headers.get(COMMANDS_HEADER, b"").decode(errors="replace")
+        if as_of < 0 or not commands_id:
+            raise _foreign(record, "it does not say as of which command it holds")
+        self._refuse_other_log(record.partition, commands_id)
+        owned.states[state.table.key] = state
+        owned.as_of = max(owned.as_of, as_of)
+
+    def _settle(self, owned: Owned, partition: Partition, committed: Committed) -> None:
+        noted = read_metadata(committed.metadata or "")
+        if noted.get("commands"):
+            self._refuse_other_log(partition.number, noted["commands"])
+        as_of = noted.get("as-of", "0")
+        if not as_of.isdecimal() or owned.as_of < int(as_of):
+            raise StaleStateError(
+                f"partition {partition.number}: newest state as of command {owned.as_of}, but the "
+                f"group committed one as of {as_of}",
+                remedy="records of the topic of walks were lost: restore the broker and try again",
+            )
+        owned.offset = max(committed.offset or 0, owned.as_of)
+
+    def _refuse_other_log(self, number: int, commands_id: str) -> None:
+        if commands_id != self._commands_id:
+            raise StaleStateError(
+                f"partition {number}: the walks' states are of a topic of commands with id "
+                f"{commands_id}, but this one has id {self._commands_id}",
+                remedy=_OTHER_LOG_REMEDY,
+            )
+
+    def _refuse_beyond_the_log(self, found: dict[int, Owned]) -> None:
         logged = self._cluster.ends(
             [Partition(COMMANDS.name, number) for number in found], pending_too=True
         )
         for partition, end in logged.items():
-            if (owned := found[partition.number]).offset > end:
+            if (offset := found[partition.number].offset) > end:
                 raise StaleStateError(
-                    f"partition {partition.number}: the walks' states are as of command "
-                    f"{owned.offset}, but the topic of commands ends at {end}",
-                    remedy="topics of two installations are mixed: restore the topic of commands, "
-                    "or start anew under another PAGESTREAM_TOPIC_PREFIX",
+                    f"partition {partition.number}: the walks' states are as of command {offset}, "
+                    f"but the topic of commands ends at {end}",
+                    remedy=_OTHER_LOG_REMEDY,
                 )
 
 
-def _take_in(owned: Owned, record: Record) -> None:
+def _state_in(record: Record) -> WalkState:
     try:
         state = decode(record.type_header, record.value)
     except NewerMessageError as error:
@@ -117,8 +159,7 @@ def _take_in(owned: Owned, record: Record) -> None:
         raise _foreign(record, f"a {type(state).__name__}")
     if record.key != state.table.key or state.table.partition != record.partition:
         raise _foreign(record, f"the state of {state.table.key} under key {record.key}")
-    owned.states[state.table.key] = state
-    owned.as_of = max(owned.as_of, int(record.headers[AS_OF_HEADER]))
+    return state
 
 
 def _foreign(record: Record, what: str) -> ConfigurationError:
@@ -127,13 +168,3 @@ def _foreign(record: Record, what: str) -> ConfigurationError:
         remedy="only the walker may write to this topic: find who did, and use another "
         "PAGESTREAM_TOPIC_PREFIX",
     )
-
-
-def _settle(owned: Owned, partition: Partition, committed: Committed) -> None:
-    if owned.as_of < _as_of(committed):
-        raise StaleStateError(
-            f"partition {partition.number}: newest state as of command {owned.as_of}, but the "
-            f"group committed one as of {_as_of(committed)}",
-            remedy="records of the topic of walks were lost: restore the broker, then start again",
-        )
-    owned.offset = max(committed.offset or 0, owned.as_of)

@@ -16,17 +16,15 @@ per owned partition:
 """
 
 import time
-from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Final
 
-from producer.decide import Outcome, decide, due
+from producer.committing import Committer
+from producer.decide import due
 from producer.fetching import Fetch, Fetcher
-from producer.intake import Unreadable, read_command
+from producer.intake import read_command
 from producer.lanes import Lane, Pending
-from producer.publication import letter_record, records_of
 from producer.stalls import StallAlarm
-from producer.state import Owned, StateRestorer, commit_metadata
+from producer.state import Owned, StaleStateError, StateRestorer
 from runtime.health import Readiness
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.group import GroupConsumer
@@ -38,7 +36,6 @@ from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.commands import TakeStep
 from schemas.topics import COMMANDS
-from schemas.walks import WalkState
 
 READ_AHEAD: Final = 16
 WATCHDOG_SECONDS: Final = 60.0
@@ -59,6 +56,7 @@ class Walker:
         self,
         settings: Settings,
         cluster: Cluster,
+        commands_id: str,
         fetch: Fetch,
         metrics: Metrics,
         readiness: Readiness,
@@ -69,7 +67,8 @@ class Walker:
         self._readiness = readiness
         readiness.red("assignment", "no partitions were assigned yet")
         self._fetcher = Fetcher(fetch, settings.requests_at_once)
-        self._restorer = StateRestorer(settings, cluster)
+        self._watchdog = Watchdog(WATCHDOG_SECONDS)
+        self._restorer = StateRestorer(settings, cluster, commands_id, self._watchdog.beat)
         self._owned: dict[int, Owned] = {}
         self._lanes: dict[int, Lane] = {}
         self._silent_since: dict[int, float] = {}
@@ -80,7 +79,8 @@ class Walker:
             readiness,
         )
         # Opened before joining the group: this ends the transaction of the slot's previous life.
-        self._producer = TransactionalProducer(settings, slot, metrics)
+        self._producer = TransactionalProducer(settings, slot, metrics, self._watchdog.beat)
+        self._committer = Committer(self._producer, commands_id, metrics)
         self._consumer = GroupConsumer(
             settings,
             group=group_name(settings),
@@ -113,6 +113,8 @@ class Walker:
             self._drop_lane(partition.number)
             self._owned.pop(partition.number, None)
             self._reached.pop(partition.number, None)
+        self._metrics.put("pagestream_owned_partitions", len(self._owned), topic=COMMANDS.name)
+        self._readiness.red("assignment", "its partitions were taken away, for a rebalance")
 
     def _drop_lane(self, number: int) -> None:
         if (lane := self._lanes.pop(number, None)) is not None:
@@ -123,14 +125,14 @@ class Walker:
 
     def run(self, stop: StopSignal) -> None:
         """Walk until told to stop; what is being fetched then is fetched again next time."""
-        watchdog = Watchdog(WATCHDOG_SECONDS)
-        try:
-            with watchdog.watching(), self._alarm.watching():
+        with self._watchdog.watching(), self._alarm.watching():
+            try:
                 while not stop.is_set():
-                    watchdog.beat()
+                    self._watchdog.beat()
                     self._turn()
-        finally:
-            self._consumer.close()
+            finally:
+                self._watchdog.beat()
+                self._consumer.close()
 
     def _turn(self) -> None:
         match self._consumer.poll(_POLL_BUSY_SECONDS if self._lanes else _POLL_IDLE_SECONDS):
@@ -140,11 +142,21 @@ class Walker:
                 self._silent_since[number] = time.monotonic()
                 self._reached[number] = offset
         for number in list(self._lanes):
-            self._advance(number)
+            try:
+                self._advance(number)
+            except TransactionFailed:
+                self._recover(number)
+                break
         self._heal()
 
     def _take_in(self, record: Record) -> None:
         number = record.partition
+        if record.offset < self._owned[number].offset:
+            raise StaleStateError(
+                f"partition {number}: command {record.offset} came after "
+                f"{self._owned[number].offset} had been reached",
+                remedy="the topic of commands was cut or made anew: start this walker again",
+            )
         self._silent_since.pop(number, None)
         self._reached[number] = record.offset + 1
         lane = self._lanes.setdefault(number, Lane())
@@ -160,75 +172,14 @@ class Walker:
                 pending.response = self._fetcher.submit(step)
         if not lane.head.ready():
             return
-        try:
-            self._commit(number, owned, lane.head)
-        except TransactionFailed:
-            self._recover(number)
-            return
+        self._committer.commit(owned, lane.head, self._consumer.metadata)
+        if number in self._silent_since:
+            self._silent_since[number] = time.monotonic()
         lane.decided()
         if not lane:
             del self._lanes[number]
         if len(lane) == READ_AHEAD - 1:
             self._consumer.resume([Partition(COMMANDS.name, number)])
-
-    # One command
-
-    def _commit(self, number: int, owned: Owned, head: Pending) -> None:
-        if isinstance(head.command, Unreadable):
-            self._commit_at(number, owned, head.offset, [letter_record(head.command.letter)])
-            self._metrics.add(
-                "pagestream_dead_letters", found_by="walker", reason=head.command.letter.reason
-            )
-            return
-        table = head.command.table
-        before = owned.state(table)
-        fetched = head.response.result() if head.response is not None else None
-        outcome = decide(before, head.command, fetched, datetime.now(UTC))
-        changed = outcome.state != before
-        records = records_of(outcome, table, offset=head.offset, state_changed=changed)
-        if changed:
-            self._commit_at(number, owned, head.offset, records, as_of=head.offset + 1)
-            owned.states[table.key] = outcome.state
-        else:
-            self._commit_at(number, owned, head.offset, records)
-        self._account(before, outcome)
-
-    def _commit_at(
-        self,
-        number: int,
-        owned: Owned,
-        offset: int,
-        records: Iterable[Outgoing],
-        as_of: int | None = None,
-    ) -> None:
-        """Commit what the command at `offset` brought about; `as_of` is given with a new state."""
-        newest = owned.as_of if as_of is None else as_of
-        self._producer.commit_step(
-            records,
-            Partition(COMMANDS.name, number),
-            offset + 1,
-            commit_metadata(newest),
-            self._consumer.metadata,
-        )
-        owned.offset, owned.as_of = offset + 1, newest
-        if number in self._silent_since:
-            self._silent_since[number] = time.monotonic()
-
-    def _account(self, before: WalkState, outcome: Outcome) -> None:
-        state = outcome.state
-        if before.position is not None and state.steps != before.steps:
-            self._metrics.add("pagestream_steps", phase=before.position.phase)
-            self._metrics.add("pagestream_pages_published", len(outcome.pages))
-        for letter in outcome.dead_letters:
-            self._metrics.add("pagestream_dead_letters", found_by="walker", reason=letter.reason)
-        if state.status != before.status or state.walk != before.walk:
-            self._log.info(
-                "walk_" + state.status,
-                table=state.table.key,
-                walk=state.walk,
-                pages=state.pages,
-                error=state.error,
-            )
 
     def _recover(self, number: int) -> None:
         """Ask the broker what happened; an error in here ends the process."""
@@ -239,6 +190,8 @@ class Walker:
             self._owned |= self._restorer.restore(self._consumer, [number])
             self._consumer.seek(partition, self._owned[number].offset)
             self._consumer.resume([partition])
+            # At the end of the log there may be no word that it is the end.
+            self._silent_since[number] = time.monotonic()
         self._log.info("recovered", partition=number)
 
     # Healing

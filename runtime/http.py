@@ -318,12 +318,9 @@ def _decompressed(response: httpx.Response) -> Iterable[bytes]:
 
 def _inflated(inflater: "zlib._Decompress", raw: bytes) -> Iterable[bytes]:
     """Yield what `raw` holds, piece by piece: 64 kB of it can hold 64 MB."""
-    full = True
-    while raw or full:
-        piece = inflater.decompress(raw, _PIECE_BYTES)
+    while raw:
+        yield inflater.decompress(raw, _PIECE_BYTES)
         raw = inflater.unconsumed_tail
-        full = len(piece) == _PIECE_BYTES
-        yield piece
 
 
 def _asked(response: httpx.Response) -> str:

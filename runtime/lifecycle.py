@@ -15,10 +15,15 @@ from runtime.errors import ConfigurationError, OwnedElsewhere
 from runtime.logs import logger
 
 WATCHDOG_EXIT_CODE: Final = 70
+STOP_SECONDS: Final = 10.0
 
 
 class StopSignal:
-    """Whether this process was told to stop; a second SIGTERM or SIGINT ends it at once."""
+    """Whether this process was told to stop; a second SIGTERM or SIGINT ends it at once.
+
+    A process that has not ended 10 s after the first is ended as it stands: a server that answers
+    nothing must not hold it up, and whatever was not committed is done again by the next start.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -32,6 +37,9 @@ class StopSignal:
         if self._event.is_set():
             os._exit(128 + number)
         self._event.set()
+        overdue = threading.Timer(STOP_SECONDS, _end_overdue)
+        overdue.daemon = True
+        overdue.start()
 
     def set(self) -> None:
         """Tell the process to stop, from inside."""
@@ -44,6 +52,11 @@ class StopSignal:
     def wait(self, seconds: float) -> bool:
         """Wait until told to stop, `seconds` at most; return whether it was."""
         return self._event.wait(seconds)
+
+
+def _end_overdue() -> None:
+    logger("stop").critical("stop_overdue", seconds=STOP_SECONDS)
+    os._exit(WATCHDOG_EXIT_CODE)
 
 
 class Watchdog:

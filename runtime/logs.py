@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any, TextIO
 
+import stamina
 import structlog
 
 from runtime.settings import Settings
@@ -42,6 +43,8 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # Whoever retries says so itself, in its own words and no more often than is of use.
+    stamina.instrumentation.set_on_retry_hooks([])
     for name in _QUIETENED:
         logging.getLogger(name).setLevel(logging.WARNING)
 

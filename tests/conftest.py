@@ -1,10 +1,5 @@
 """Names the fixture plugins; each `fix_<resource>.py` owns the fixtures of one resource."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 pytest_plugins = (
     "fix_scripted_source",
     "fix_services",

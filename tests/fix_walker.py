@@ -66,6 +66,7 @@ class WalkerRig:
                 process.kill()
             _, written = process.communicate()
             sys.stderr.write(written or "")
+            sys.stderr.flush()
 
     def send(self, command: type[Request], table: Table, **fields: Any) -> str:
         """Send one command; return its id."""

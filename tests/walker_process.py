@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from producer.responses import Fetched, ListingResponse, PagesResponse
 from producer.role import run
-from runtime.errors import Stop
+from runtime.errors import PagestreamError, Stop, Unavailable
 from runtime.health import Readiness
 from runtime.lifecycle import StopSignal
 from runtime.logs import configure
@@ -60,9 +60,9 @@ def main() -> int:
     configure(settings)
     try:
         run(settings, lambda step: instant_source(pages, step), stop, Metrics(), Readiness())
-    except Stop as error:
+    except PagestreamError as error:
         sys.stderr.write(f"{error}\n")
-        return error.exit_code
+        return error.exit_code if isinstance(error, Stop) else Unavailable.exit_code
     return 0
 
 

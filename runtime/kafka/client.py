@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
@@ -13,47 +13,62 @@ from runtime.errors import (
     InternalError,
     OwnedElsewhere,
     PagestreamError,
+    Stop,
 )
 from runtime.kafka.records import Partition
 from runtime.logs import logger
 from runtime.settings import Settings
 from schemas.topics import MAX_MESSAGE_BYTES
 
-_FENCED: Final = frozenset(
-    {
-        KafkaError._FENCED,  # noqa: SLF001 - the library's public name for it
-        KafkaError.FENCED_INSTANCE_ID,
-        KafkaError.INVALID_PRODUCER_EPOCH,
-        KafkaError.PRODUCER_FENCED,
-        KafkaError.INVALID_PRODUCER_ID_MAPPING,
-    }
+_FATAL: Final = KafkaError._FATAL  # noqa: SLF001 - the library's public name for it
+
+_FENCED: Final = (
+    KafkaError._FENCED,  # noqa: SLF001 - the library's public name for it
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_ID_MAPPING,
 )
-_REFUSED: Final = frozenset(
-    {
-        KafkaError._AUTHENTICATION,  # noqa: SLF001 - the library's public name for it
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    }
+_REFUSED: Final = (
+    KafkaError._AUTHENTICATION,  # noqa: SLF001 - the library's public name for it
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 )
-_NO_TOPIC: Final = frozenset(
-    {
-        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's public name for it
-        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - likewise
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.UNKNOWN_TOPIC_ID,
-    }
+_NO_TOPIC: Final = (
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's public name for it
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - likewise
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_TOPIC_ID,
 )
-_BUG: Final = frozenset(
-    {
-        KafkaError._INVALID_ARG,  # noqa: SLF001 - the library's public name for it
-        KafkaError._STATE,  # noqa: SLF001 - likewise
-        KafkaError._INVALID_TYPE,  # noqa: SLF001 - likewise
-        KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001 - likewise
-    }
+_BUG: Final = (
+    KafkaError._INVALID_ARG,  # noqa: SLF001 - the library's public name for it
+    KafkaError._STATE,  # noqa: SLF001 - likewise
+    KafkaError._INVALID_TYPE,  # noqa: SLF001 - likewise
+    KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001 - likewise
 )
+
+
+class _Stops(NamedTuple):
+    error: type[Stop]
+    remedy: str
+
+
+_STOPS: Final = {
+    **dict.fromkeys(
+        _FENCED,
+        _Stops(OwnedElsewhere, "two processes share one slot: give each its own, or stop one"),
+    ),
+    **dict.fromkeys(_REFUSED, _Stops(ConfigurationError, "check the Kafka credentials and ACLs")),
+    **dict.fromkeys(_NO_TOPIC, _Stops(ConfigurationError, "run `pagestream topics --create`")),
+    **dict.fromkeys(_BUG, _Stops(InternalError, "a mistake in pagestream: please report it")),
+    _FATAL: _Stops(InternalError, "the client cannot go on: start this process again"),
+}
+"""The errors after which there is no use in going on. All others pass: the broker is away, busy or
+changing leaders."""
+
 _SAY_AGAIN_AFTER: Final = 30.0
 
 
@@ -106,27 +121,20 @@ def describe(error: KafkaException | KafkaError | BufferError) -> str:
 
 
 def fate(error: KafkaException | KafkaError | BufferError, doing: str) -> PagestreamError:
-    """Return this program's error for one of the library's; `doing` says what was tried.
-
-    Fenced: another process has taken over. Refused, unknown topic: a person has to change
-    something. A call that the library calls wrong is our own mistake. All else passes: the broker
-    is away, busy or changing leaders.
-    """
+    """Return this program's error for one of the library's; `doing` says what was tried."""
     inner = error.args[0] if isinstance(error, KafkaException) and error.args else error
     message = f"{doing}: {describe(error)}"
-    if not isinstance(inner, KafkaError):
+    stops = _STOPS.get(_code(inner)) if isinstance(inner, KafkaError) else None
+    if stops is None:
         return BrokerUnavailable(message)
-    if inner.code() in _FENCED:
-        return OwnedElsewhere(
-            message, remedy="two processes share one slot: give each its own, or stop one"
-        )
-    if inner.code() in _REFUSED:
-        return ConfigurationError(message, remedy="check the Kafka credentials and ACLs")
-    if inner.code() in _NO_TOPIC:
-        return ConfigurationError(message, remedy="run `pagestream topics --create`")
-    if inner.code() in _BUG:
-        return InternalError(message, remedy="this is a mistake in pagestream: please report it")
-    return BrokerUnavailable(message)
+    return stops.error(message, remedy=stops.remedy)
+
+
+def _code(error: KafkaError) -> int:
+    # A consumer's fatal errors all come as one code; which one it was stands only in the text.
+    if error.code() == _FATAL and "fenced" in error.str().lower():
+        return KafkaError.FENCED_INSTANCE_ID
+    return error.code()
 
 
 class Names:

@@ -156,7 +156,11 @@ class Cluster:
     def _offsets(
         self, partitions: Iterable[Partition], which: OffsetSpec, isolation: IsolationLevel
     ) -> dict[Partition, int]:
-        """Ask for offsets, again while a leader is not known yet: so it is after a creation."""
+        """Ask for offsets; again, with fresh metadata, while a partition's leader is not known.
+
+        So it is for a moment after a creation. After a broker's restart the client would hold on
+        to the old leaders for ever: it renews its metadata only when told to.
+        """
         wanted = {self._names.native(partition): which for partition in partitions}
         try:
             for attempt in retry_context(
@@ -167,10 +171,19 @@ class Cluster:
                 wait_max=0.5,
             ):
                 with attempt:
+                    if attempt.num > 1:
+                        self._renew_metadata({native.topic for native in wanted})
                     found = self._offsets_once(wanted, isolation)
         except BrokerUnavailable as error:
             raise self._no_answer(error) from error
         return found
+
+    def _renew_metadata(self, names: set[str]) -> None:
+        for name in names:
+            try:
+                self._admin.list_topics(topic=name, timeout=self._seconds)
+            except KafkaException as error:
+                raise fate(error, f"asking for the leaders of {name}") from error
 
     def _offsets_once(
         self, wanted: dict[TopicPartition, OffsetSpec], isolation: IsolationLevel

@@ -82,9 +82,10 @@ class LogReader:
             return to_record(message, self._names)
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
             return end_of_partition(message, self._names)
-        if error.retriable() or error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+        reason = fate(error, "reading")
+        if isinstance(reason, BrokerUnavailable):
             return None
-        raise fate(error, "reading")
+        raise reason
 
 
 def _show(partitions: dict[Partition, int]) -> str:

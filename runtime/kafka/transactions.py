@@ -5,14 +5,16 @@ a new producer with the same transactional id ends it, either way, and the commi
 says which way.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from runtime.crashpoints import crash_point
-from runtime.errors import BrokerUnavailable, InternalError, OwnedElsewhere
+from runtime.errors import BrokerUnavailable, InternalError, OwnedElsewhere, PagestreamError, Stop
 from runtime.kafka.client import Names, client_config, describe, fate
 from runtime.kafka.group import GroupMetadata
 from runtime.kafka.records import Outgoing, Partition
@@ -22,7 +24,8 @@ from runtime.settings import Settings
 from schemas.topics import MAX_MESSAGE_BYTES, WALKS
 
 _SLICE: Final = 3.0
-_LIMIT: Final = 60.0
+_LIMIT: Final = 45.0
+_SEND_OFFSETS_LIMIT: Final = 10.0
 _FENCED_WITHIN: Final = 60.0
 
 
@@ -31,9 +34,19 @@ class TransactionFailed(BrokerUnavailable):
 
 
 class TransactionalProducer:
-    """Publishes in transactions under one stable transactional id, the name of its slot."""
+    """Publishes in transactions under one stable transactional id, the name of its slot.
 
-    def __init__(self, settings: Settings, transactional_id: str, metrics: Metrics) -> None:
+    `beat` is called while a call waits for the broker: waiting for it is not standing still.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        transactional_id: str,
+        metrics: Metrics,
+        beat: Callable[[], None],
+    ) -> None:
+        self._beat = beat
         self._names = Names(settings)
         self._metrics = metrics
         self._id = transactional_id
@@ -56,7 +69,7 @@ class TransactionalProducer:
     def _open(self) -> Producer:
         producer = Producer(self._config)
         try:
-            _in_slices(producer.init_transactions)
+            _in_slices(producer.init_transactions, self._beat)
         except KafkaException as error:
             raise fate(error, f"opening the transactions of {self._id}") from error
         return producer
@@ -80,7 +93,8 @@ class TransactionalProducer:
         metadata: this is what fences a member that lost the partition; 4. commit.
 
         Raises TransactionFailed: the caller must `recover` and read its position again.
-        OwnedElsewhere: fenced twice within a minute, somebody else lives in this slot.
+        OwnedElsewhere: fenced twice within a minute, somebody else lives in this slot. Any other
+        Stop: the broker refuses this for good.
         """
         if next_offset < 0:
             raise InternalError(f"the next offset of {source} would be {next_offset}")
@@ -90,9 +104,13 @@ class TransactionalProducer:
             self._producer.begin_transaction()
             self._produce(records)
             crash_point("walker.produced")
-            self._producer.send_offsets_to_transaction([position], membership, 10)
+            producer = self._producer
+            _within(
+                _SEND_OFFSETS_LIMIT,
+                lambda: producer.send_offsets_to_transaction([position], membership, 10),
+            )
             crash_point("walker.offset_sent")
-            _in_slices(self._producer.commit_transaction)
+            _in_slices(self._producer.commit_transaction, self._beat)
             crash_point("walker.committed")
         except (KafkaException, BufferError) as error:
             raise self._failed(error) from error
@@ -109,7 +127,7 @@ class TransactionalProducer:
         try:
             self._producer.begin_transaction()
             self._produce(records)
-            _in_slices(self._producer.commit_transaction)
+            _in_slices(self._producer.commit_transaction, self._beat)
         except (KafkaException, BufferError) as error:
             raise self._failed(error) from error
 
@@ -125,21 +143,47 @@ class TransactionalProducer:
                 headers=dict[str, str | bytes | None](record.headers),
             )
 
-    def _failed(self, error: KafkaException | BufferError) -> TransactionFailed | OwnedElsewhere:
+    def _failed(self, error: KafkaException | BufferError) -> PagestreamError:
         reason = fate(error, "committing a step")
         if isinstance(reason, OwnedElsewhere):
             now = time.monotonic()
             if self._fenced_at is not None and now - self._fenced_at < _FENCED_WITHIN:
                 return reason
             self._fenced_at = now
+        elif isinstance(reason, Stop):
+            return reason
         logger("kafka").warning("transaction_failed", error=describe(error))
         return TransactionFailed(str(reason))
 
 
-def _in_slices(call: Callable[[float], object]) -> None:
+def _within(seconds: float, call: Callable[[], object]) -> None:
+    """Make a call that ignores its own time-out, in a thread that is left behind when it hangs.
+
+    Sending offsets across a broker's restart has hung for minutes. The thread keeps the producer
+    alive that it hangs in; the next one of the same id fences it, so that it can do no harm.
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, name="send-offsets", daemon=True).start()
+    try:
+        done.result(seconds)
+    except TimeoutError:
+        raise TransactionFailed(f"no answer in {seconds:.0f} s when sending the offset") from None
+
+
+def _in_slices(call: Callable[[float], object], beat: Callable[[], None]) -> None:
     """Make a transactional call in slices of 3 s: without a time-out it would block for ever."""
     deadline = time.monotonic() + _LIMIT
     while True:
+        beat()
         try:
             call(_SLICE)
         except KafkaException as error:

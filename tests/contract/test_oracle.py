@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from fix_services import Services, created_database
 from fix_source import UNTYPED, build_database, make_page
-from oracle import compare
+from oracle import compare, storable
 
 from schemas.hashing import row_hash
 
@@ -34,7 +34,6 @@ ODD: Final[list[tuple[Row, Row | None]]] = [
     ({"id": "nul", "page": 1, "text": "a\0b"}, {"text": "a\ufffdb", "sanitised": ["text"]}),
     ({"id": "bom", "page": 1, "text": "\ufeffa"}, {"text": "a", "sanitised": ["text"]}),
     ({"id": "invalid", "page": 1, "text": b"a\xff"}, None),
-    ({"id": "bytes", "page": 1, "text": "é".encode()}, {"text": "é", "sanitised": None}),
     ({"id": "number", "page": "3"}, {"page_number": 3}),
     ({"id": "zeros", "page": "007"}, {"page_number": 7}),
     ({"id": "float", "page": 4.0}, {"page_number": 4}),
@@ -181,8 +180,13 @@ def test_a_faithful_copy_has_no_difference(copy: Copy) -> None:
     found = compare(copy.source, copy.database, copy.site)
 
     assert not found, found
-    assert (found.rows, found.rejected) == (18, 11)
+    assert (found.rows, found.rejected) == (17, 11)
     assert "no difference" in str(found)
+
+
+def test_what_no_sqlite_file_can_hold_is_sanitised_too() -> None:
+    assert storable("a\0\ud83d\udfff\ufeffé") == "a\ufffd\ufffd\ufffdé"
+    assert storable(None) is None
 
 
 def test_a_source_without_rows_has_an_empty_copy(copies: str, tmp_path: Path) -> None:
@@ -304,22 +308,16 @@ def test_a_planted_difference_is_found_and_named(
     assert "no difference" not in found
 
 
-def test_a_row_that_is_new_or_gone_in_the_source_is_found(copy: Copy) -> None:
+def test_what_changes_in_the_source_is_found_and_only_the_first_are_listed(copy: Copy) -> None:
+    new = [(f"new-{number:03}",) for number in range(100)]
     with closing(sqlite3.connect(copy.source)) as file, file:
         file.execute("DELETE FROM minutes WHERE id = ?", (FIRST["id"],))
-        file.execute("INSERT INTO agendas (id, page) VALUES ('zzz', 1)")
+        file.executemany("INSERT INTO agendas (id, page) VALUES (?, 1)", new)
 
     found = copy.differences()
     assert f"extra: minutes/{FIRST['id']}" in found
-    assert "missing: agenda/zzz" in found
-
-
-def test_many_differences_are_counted_not_listed(copy: Copy) -> None:
-    with closing(sqlite3.connect(copy.source)) as file, file:
-        file.executemany(
-            "INSERT INTO agendas (id, page) VALUES (?, 1)", [(f"new-{n}",) for n in range(100)]
-        )
-    assert "missing: 80 more" in copy.differences()
+    assert "missing: agenda/new-000\n" in found
+    assert "missing: 80 more" in found
 
 
 def test_run_as_a_program_it_exits_with_its_finding(copy: Copy) -> None:
@@ -335,7 +333,7 @@ def test_run_as_a_program_it_exits_with_its_finding(copy: Copy) -> None:
         )
         return done.returncode, done.stdout
 
-    assert run() == (0, "18 rows should be stored, 11 should be dead letters\nno difference\n")
+    assert run() == (0, "17 rows should be stored, 11 should be dead letters\nno difference\n")
     copy.spoil(EXTRA)
     code, shown = run()
     assert code == 1

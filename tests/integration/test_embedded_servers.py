@@ -125,7 +125,7 @@ def test_root_runs_postgresql_as_nobody_where_there_are_no_namespaces(
 @pytest.mark.parametrize(
     ("user", "possible", "identity"),
     [
-        (os.getuid() or 1, {"namespace", "nobody"}, "self"),
+        (1, {"namespace", "nobody"}, "self"),
         (0, {"namespace", "nobody"}, "namespace"),
         (0, {"nobody"}, "nobody"),
         (4_123_456, {"namespace", "nobody"}, "namespace"),
@@ -257,7 +257,18 @@ def start_parent(state: Path) -> subprocess.Popen[bytes]:
 
 
 def running_on(state: Path) -> list[str]:
-    """Return the command lines of the processes that work on `state`, their parent left out."""
+    """Return the command lines of the processes that work on `state`, their parent left out.
+
+    PostgreSQL's own children rename themselves, but they work in the data directory.
+    """
     ids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    lines = [line for line in map(command_line, ids) if str(state) in line]
-    return [line for line in lines if "signal.pause" not in line]
+    lines = [command_line(number) for number in ids if str(state) in traces_of(number)]
+    return [line for line in lines if line and "signal.pause" not in line]
+
+
+def traces_of(process_id: int) -> str:
+    """Return what a process shows of where it works: its command line and its directory."""
+    try:
+        return command_line(process_id) + str(Path(f"/proc/{process_id}/cwd").readlink())
+    except OSError:  # gone, or another user's
+        return command_line(process_id)

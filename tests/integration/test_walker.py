@@ -6,13 +6,24 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from fix_walker import WalkerRig
 
+from pagestream.embedded.kafka import EmbeddedKafka
 from producer.walker import group_name
+from runtime.settings import Settings
 from schemas.commands import AddSite, PauseWalk, StartWalk
 from schemas.events import CommandAnswered, SourceListed, StepWalked, WalkEnded
 from schemas.records import DeadLetter, Municipality, Page, WalkBarrier
@@ -141,7 +152,7 @@ def test_states_of_commands_that_were_never_in_this_log_are_refused(
     ended_by(first, -signal.SIGKILL)
     recreate_commands(walker_rig)
     said = ended_by(walker_rig.start(PAGES_OF_SOURCE), 78)
-    assert "topic of commands ends at 0" in said
+    assert "the walks' states are of a topic of commands with id" in said
 
 
 def recreate_commands(rig: WalkerRig) -> None:
@@ -214,6 +225,85 @@ def test_a_second_process_in_the_same_slot_is_refused(walker_rig: WalkerRig) -> 
     walker_rig.wait_for(ALAMEDA, over)
     said = ended_by(walker_rig.start(PAGES_OF_SOURCE), 75)
     assert "walker-1 is taken by another process" in said
+
+
+def test_two_processes_in_one_slot_on_two_machines_do_not_both_live(
+    walker_rig: WalkerRig, tmp_path: Path
+) -> None:
+    begin(walker_rig, ALAMEDA)
+    first = walker_rig.start(PAGES_OF_SOURCE)
+    walker_rig.wait_for(ALAMEDA, over)
+    elsewhere = str(tmp_path / "another-machine")
+    walker_rig.start(PAGES_OF_SOURCE, PAGESTREAM_STATE_DIRECTORY=elsewhere)
+    assert "two processes share one slot" in ended_by(first, 75)
+
+
+def test_what_the_broker_refuses_for_good_fails_its_walk_and_no_other(
+    walker_rig: WalkerRig,
+) -> None:
+    admin = AdminClient({"bootstrap.servers": walker_rig.settings.kafka})
+    pages = PAGES.full_name(walker_rig.settings.topic_prefix)
+    tiny = ConfigEntry("max.message.bytes", "300", incremental_operation=AlterConfigOpType.SET)
+    changed = ConfigResource(ResourceType.TOPIC, pages, incremental_configs=[tiny])
+    walker = walker_rig.start(PAGES_OF_SOURCE)
+    begin(walker_rig, ALAMEDA)
+    walker_rig.wait_for(ALAMEDA, over)
+    admin.incremental_alter_configs([changed])[changed].result(20)
+    walker_rig.send(StartWalk, ALAMEDA, rows=ROWS)
+    failed = walker_rig.wait_for(ALAMEDA, lambda state: state.walk == 2 and over(state))
+    assert failed.status == "failed"
+    assert "Kafka refused this step 5 times" in (failed.error or "")
+    assert walker.poll() is None
+
+
+def test_a_broker_killed_during_a_walk_costs_no_row_and_doubles_none(
+    private_kafka: EmbeddedKafka, tmp_path: Path
+) -> None:
+    with own_rig(private_kafka, tmp_path) as rig:
+        begin(rig, ALAMEDA)
+        walker = rig.start(PAGES_OF_SOURCE)
+        rig.wait_for(ALAMEDA, lambda state: state.steps > 3)
+        private_kafka.kill()
+        private_kafka.start()
+        assert supervised_to_its_end(rig, walker).status == "unverified"
+        assert_walked_once(rig, ALAMEDA)
+
+
+def supervised_to_its_end(rig: WalkerRig, walker: subprocess.Popen[str]) -> WalkState:
+    """Start the walker again whenever it ends for the broker's sake, as its supervisor would."""
+    deadline = time.monotonic() + 120
+    while (state := rig.state(ALAMEDA)) is None or not over(state):
+        assert time.monotonic() < deadline, state
+        if walker.poll() is not None:
+            assert walker.returncode in (69, 70, 75)
+            walker = rig.start(PAGES_OF_SOURCE)
+        with suppress(subprocess.TimeoutExpired):
+            walker.wait(1)
+    return state
+
+
+def test_told_to_stop_while_the_broker_is_away_it_still_ends(
+    private_kafka: EmbeddedKafka, tmp_path: Path
+) -> None:
+    with own_rig(private_kafka, tmp_path) as rig:
+        begin(rig, ALAMEDA)
+        walker = rig.start(PAGES_OF_SOURCE)
+        rig.wait_for(ALAMEDA, lambda state: state.steps > 3)
+        private_kafka.kill()
+        told = time.monotonic()
+        walker.send_signal(signal.SIGTERM)
+        walker.communicate(timeout=40)
+        assert time.monotonic() - told < 20
+
+
+@contextmanager
+def own_rig(kafka: EmbeddedKafka, state: Path) -> Iterator[WalkerRig]:
+    settings = Settings(kafka=kafka.start(), state_directory=state, _env_file=None)
+    rig = WalkerRig(settings)
+    try:
+        yield rig
+    finally:
+        rig.close()
 
 
 def test_missing_topics_stop_the_walker_with_the_remedy(walker_rig: WalkerRig) -> None:

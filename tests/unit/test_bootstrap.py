@@ -108,7 +108,14 @@ fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
 def test_bare_make_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     phony = next(line for line in makefile.splitlines() if line.startswith(".PHONY:"))
-    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607 - the make that the user has
+    listed = subprocess.run(
+        ["make", "--no-print-directory"],  # noqa: S607 - the make that the user has
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     names = [line.split()[1] for line in listed.stdout.splitlines()]
     assert sorted(names) == sorted(phony.split()[1:])
     assert {"demo", "test", "lint", "up", "lock", "clean"} <= set(names)

@@ -86,13 +86,27 @@ DAMAGED = {
 }
 
 
+REPAIRED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a lone surrogate": ("o\ufffdk", ("text",)),
+    "a lone low surrogate": ("o\ufffdk", ("text",)),
+    "what is not UTF-8": ("o\ufffdk", ("text",)),
+    "UTF-8 that breaks off": ("ok\ufffd\ufffd", ("text",)),
+    "an encoded surrogate": ("o\ufffd\ufffd\ufffdk", ("text",)),
+    "NUL": ("o\ufffdk", ("text",)),
+    "a raw control character": ("o\nk", ()),
+    "a BOM": ("ok", ("text",)),
+    "a date as a number": ("ok", ("date",)),
+}
+
+
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_damage_that_can_be_repaired_costs_no_row(damage: str) -> None:
     rows = between(DAMAGED[damage])
     assert [page.id for page in rows.pages] == ["a", "b", "c"]
     assert rows.rejected == ()
-    assert [page.text for page in rows.pages[::2]] == [BEFORE["text"], AFTER["text"]]
-    assert all(page.sanitised == () for page in rows.pages[::2])
+    text, sanitised = REPAIRED.get(damage, ("ok", ()))
+    assert [page.text for page in rows.pages] == [BEFORE["text"], text, AFTER["text"]]
+    assert [page.sanitised for page in rows.pages] == [(), sanitised, ()]
 
 
 DOOMED = {
@@ -302,6 +316,7 @@ def assert_storable(page: Page) -> None:
     for field in fields:
         assert field is None or "\0" not in field
         assert field is None or field.encode().decode() == field
+        assert field is None or field is page.id or "\ufeff" not in field
     assert page.row_hash == row_hash(fields)
     assert 0 <= page.page < 2**31
     assert codec.decode(codec.type_header(Page), codec.encode(page)) == page

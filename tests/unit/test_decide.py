@@ -148,6 +148,8 @@ def test_triggers_during_a_walk_become_one_follow_up_that_begins_at_its_end() ->
     assert names(ended) == ["SourceListed", "WalkEnded", "VerdictGiven", "WalkStarted"]
     assert (ended.state.walk, ended.state.status, ended.state.rows) == (2, "in_progress", 300)
     assert ended.state.follow_up is None
+    assert ended.ended is not None
+    assert (ended.ended.walk, ended.ended.status, ended.ended.pages) == (1, "unverified", 2)
     assert ended.barrier is not None
     assert ended.next_step == due(ended.state)
 

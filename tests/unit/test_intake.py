@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from producer.intake import Unreadable, read_command
 from runtime.errors import ConfigurationError
@@ -51,6 +52,7 @@ def test_a_command_in_its_place_is_read() -> None:
         (record(header=b"Nonsense/1"), "undecodable"),
         (record(Municipality(site="alameda.ca")), "undecodable"),
         (record(key="oakland.ca/minutes"), "undecodable"),
+        (record(replace(STEP, site="x@evil.com")), "undecodable"),
         (record(key=None), "undecodable"),
         (record(partition=(TABLE.partition + 1) % 48), "wrong_partition"),
     ],

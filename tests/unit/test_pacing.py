@@ -129,7 +129,7 @@ def test_no_two_threads_take_the_same_turn() -> None:
             return True
 
     def turns(_: int) -> None:
-        for _ in range(2000):
+        for _ in range(4000):
             with suppress(StopRequestedError):
                 limiter.wait()
 
@@ -141,7 +141,7 @@ def test_no_two_threads_take_the_same_turn() -> None:
             list(pool.map(turns, range(8)))
     finally:
         sys.setswitchinterval(interval)
-    assert sorted(waits) == [float(turn) for turn in range(1, 16_000)]
+    assert sorted(waits) == [float(turn) for turn in range(1, 32_000)]
 
 
 @pytest.mark.parametrize("stop", [threading.Event(), StopSignal()])

@@ -1,0 +1,127 @@
+"""One command's turn: decide it, and commit all that it brings about with its offset."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from producer.decide import Outcome, decide
+from producer.intake import Unreadable
+from producer.lanes import Pending
+from producer.publication import letter_record, records_of, states_of
+from producer.responses import Failure, Fetched
+from producer.state import Owned, commit_metadata
+from runtime.kafka.group import GroupMetadata
+from runtime.kafka.records import Outgoing, Partition
+from runtime.kafka.transactions import TransactionalProducer, TransactionFailed
+from runtime.logs import logger
+from runtime.metrics import Metrics
+from schemas.commands import Command
+from schemas.events import SourceListed, StepWalked
+from schemas.records import DeadLetter
+from schemas.topics import COMMANDS
+from schemas.walks import WalkState
+
+MOST_TRIES: Final = 5
+"""So many transactions of one command may fail in a row; then its step counts as failed."""
+
+
+class _Decision(msgspec.Struct, frozen=True):
+    """What is committed for one command, and what memory and metrics take over afterwards."""
+
+    records: list[Outgoing]
+    as_of: int
+    before: WalkState | None = None
+    outcome: Outcome | None = None
+    letters: tuple[DeadLetter, ...] = ()
+
+
+class _Tries(msgspec.Struct):
+    """How often the transaction of the command at `offset` has failed."""
+
+    offset: int
+    failed: int = 0
+
+
+class Committer:
+    """Decides commands and commits what they bring about."""
+
+    def __init__(self, producer: TransactionalProducer, commands_id: str, metrics: Metrics) -> None:
+        self._producer = producer
+        self._commands_id = commands_id
+        self._metrics = metrics
+        self._tries: dict[int, _Tries] = {}
+        self._log = logger("walker")
+
+    def commit(self, owned: Owned, head: Pending, membership: GroupMetadata) -> None:
+        """Decide the command at the head of a partition's lane, and commit it.
+
+        All is encoded before the transaction begins, and memory changes after it has committed.
+        Raises TransactionFailed: nothing in memory has changed, and `owned` must be restored.
+        """
+        tries = self._tries.get(owned.number)
+        if tries is None or tries.offset != head.offset:
+            tries = self._tries[owned.number] = _Tries(head.offset)
+        if isinstance(head.command, Unreadable):
+            letter = head.command.letter
+            decision = _Decision([letter_record(letter)], owned.as_of, letters=(letter,))
+        else:
+            fetched = _given_up() if tries.failed >= MOST_TRIES else _response(head)
+            decision = self._decide(owned, head.command, head.offset, fetched)
+        try:
+            self._producer.commit_step(
+                decision.records,
+                Partition(COMMANDS.name, owned.number),
+                head.offset + 1,
+                commit_metadata(decision.as_of, self._commands_id),
+                membership,
+            )
+        except TransactionFailed:
+            tries.failed += 1
+            raise
+        owned.offset, owned.as_of = head.offset + 1, decision.as_of
+        if decision.before is not None and decision.outcome is not None:
+            owned.states[decision.before.table.key] = decision.outcome.state
+            self._account(decision.before, decision.outcome)
+        for letter in decision.letters:
+            self._metrics.add("pagestream_dead_letters", found_by="walker", reason=letter.reason)
+
+    def _decide(
+        self, owned: Owned, command: Command, offset: int, fetched: Fetched | None
+    ) -> _Decision:
+        table = command.table
+        before = owned.state(table)
+        outcome = decide(before, command, fetched, datetime.now(UTC))
+        records = list(records_of(outcome, table, offset))
+        as_of = owned.as_of
+        if outcome.state != before:
+            as_of = offset + 1
+            records += states_of(outcome, table, as_of, self._commands_id)
+        return _Decision(records, as_of, before, outcome, outcome.dead_letters)
+
+    def _account(self, before: WalkState, outcome: Outcome) -> None:
+        for event in outcome.events:
+            if isinstance(event, StepWalked | SourceListed):
+                phase = "pages" if isinstance(event, StepWalked) else "listing"
+                self._metrics.add("pagestream_steps", phase=phase)
+        self._metrics.add("pagestream_pages_published", len(outcome.pages))
+        for state in (outcome.ended, outcome.state):
+            if state is not None and (state.status, state.walk) != (before.status, before.walk):
+                self._log.info(
+                    f"walk_{state.status}",
+                    table=state.table.key,
+                    walk=state.walk,
+                    pages=state.pages,
+                    error=state.error,
+                )
+
+
+def _response(head: Pending) -> Fetched | None:
+    return None if head.response is None else head.response.result()
+
+
+def _given_up() -> Failure:
+    return Failure(
+        reason="unpublishable",
+        error=f"Kafka refused this step {MOST_TRIES} times: see the walker's log",
+    )
