@@ -3,19 +3,50 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from pagestream.progress import Outlook, RateMeter, outlook, work_done
 from pagestream.requests import new_id, sender
-from pagestream.stored import Stored, StoredFigures
 from pagestream.walks import OVER, StateFollower
 from schemas.commands import StartWalk
 from schemas.tables import Table
 from schemas.walks import WalkState
 
 _STORED_EVERY_SECONDS: Final = 0.5
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What became of one walk's records of pages in the database, each counted once.
+
+    `barrier` is the number of the table's newest barrier that the sink has passed: everything
+    before it is stored.
+    """
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    dead_lettered: int = 0
+    barrier: int = 0
+
+    @property
+    def pages(self) -> int:
+        """How many of the walk's pages are in the database."""
+        return self.created + self.updated + self.unchanged
+
+    @property
+    def applied(self) -> int:
+        """How many of the walk's records the sink has dealt with."""
+        return self.pages + self.deleted + self.dead_lettered
+
+
+class Figures(Protocol):
+    """Something that knows what is stored."""
+
+    def read(self, walks: Sequence[tuple[Table, int]]) -> Mapping[Table, Stored] | None:
+        """Return the figures of these walks, None when they cannot be had now."""
 
 
 def start_walks(
@@ -94,7 +125,7 @@ class FollowedWalk:
 
 
 def follow(
-    walks: Sequence[FollowedWalk], follower: StateFollower, figures: StoredFigures, tick: float
+    walks: Sequence[FollowedWalk], follower: StateFollower, figures: Figures, tick: float
 ) -> Iterator[None]:
     """Bring the walks up to date again and again, every `tick` seconds, until all is stored.
 

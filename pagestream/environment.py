@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.errors import ConfigurationError
 from runtime.settings import Settings, load
 
 FILE_NAME: Final = "environment"
@@ -30,12 +31,25 @@ def published(state: Path, variables: Mapping[str, str]) -> Iterator[Path]:
         # A reader holds the lock for an instant to see whether it is free.
         fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate()
-        file.writelines(f"export {name}='{value}'\n" for name, value in variables.items())
+        file.writelines(f"export {name}={_quoted(v)}\n" for name, v in variables.items())
         file.flush()
         try:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+def _quoted(value: str) -> str:
+    """Return a value in quotes that a shell and a reader of .env files both understand."""
+    if value.isprintable() and "\\" not in value:
+        if "'" not in value:
+            return f"'{value}'"
+        if not set('"$`') & set(value):
+            return f'"{value}"'
+    raise ConfigurationError(
+        f"{value!r} holds characters that no settings file can carry",
+        remedy="choose a state directory with a plainer name",
+    )
 
 
 def in_force(state: Path) -> Path | None:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import msgspec
-
+from pagestream.backfilling import Stored
 from runtime.database.connections import connect, connect_at_start
 from runtime.database.fates import door
 from runtime.database.schema import check_schema
@@ -23,31 +22,6 @@ _QUERY: Final = """
     LEFT JOIN pagestream.walk_barrier AS b ON b.subdomain = wanted.subdomain
         AND b.kind = wanted.kind
 """
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """What became of one walk's records of pages in the database, each counted once.
-
-    `barrier` is the number of the table's newest barrier that the sink has passed: everything
-    before it is stored.
-    """
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    deleted: int = 0
-    dead_lettered: int = 0
-    barrier: int = 0
-
-    @property
-    def pages(self) -> int:
-        """How many of the walk's pages are in the database."""
-        return self.created + self.updated + self.unchanged
-
-    @property
-    def applied(self) -> int:
-        """How many of the walk's records the sink has dealt with."""
-        return self.pages + self.deleted + self.dead_lettered
 
 
 class StoredFigures:

@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
+import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
 from fix_services import KafkaCorner, Services, created_database
@@ -76,11 +77,10 @@ class CommandLine:
         self._started.append(process)
         return process
 
-    def state_of(self, key: str) -> dict[str, Any]:
-        """Return the newest state of a table's walk, as `pagestream walks` says it."""
-        states = self.ok("walks", "--json").json
-        (state,) = (one for one in states if f"{one['site']}/{one['kind']}" == key)
-        return dict(state)
+    def ask(self, query: LiteralString, *parameters: object) -> list[Any]:
+        """Return the rows of a query to the database."""
+        with psycopg.connect(self.environment["PAGESTREAM_DATABASE"]) as connection:
+            return connection.execute(query, parameters).fetchall()
 
     def close(self) -> None:
         """Kill what was started and still runs; show what it wrote, for a failed test."""
@@ -106,11 +106,16 @@ def wait_for(happened: Callable[[], object], seconds: float = _DEADLINE) -> None
         time.sleep(0.05)
 
 
-def end(process: subprocess.Popen[str], number: int, seconds: float = 30) -> Finished:
-    """Send a signal, and return how the process ended."""
-    process.send_signal(number)
+def finished(process: subprocess.Popen[str], seconds: float = _DEADLINE) -> Finished:
+    """Wait for a process, and return how it ended."""
     out, err = process.communicate(timeout=seconds)
     return Finished(process.returncode, out, err)
+
+
+def end(process: subprocess.Popen[str], number: int) -> Finished:
+    """Send a signal, and return how the process ended."""
+    process.send_signal(number)
+    return finished(process)
 
 
 def interrupt(process: subprocess.Popen[str]) -> Finished:

@@ -42,9 +42,8 @@ COLUMNS: Final = {
     "votes_json": "votes",
 }
 MARKS: Final = ("meeting", "date", "text", "page_image", "entities", "votes")
+NOT_PLAIN: Final = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000))))
 MOST_SHOWN: Final = 20
-REPLACED: Final = {0: "\ufffd", 0xFEFF: None} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
-"""NUL and lone surrogates become U+FFFD, byte order marks go."""
 
 Row = dict[str, Any]
 Key = tuple[str | None, str | None]
@@ -165,13 +164,13 @@ def _source_rows(sqlite: sqlite3.Connection, kind: str) -> Iterator[Row]:
 
 
 def _as_served(value: object) -> object:
-    """Return a value as Datasette's JSON gives it: bytes are text where they can be."""
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
+    """Return a value as Datasette's JSON gives it: bytes as an object, never as text.
+
+    Versions before 1.0 give bytes as text where they are UTF-8: this does not speak for those.
+    """
+    if isinstance(value, bytes):
         return {"$base64": True, "encoded": base64.b64encode(value).decode()}
+    return value
 
 
 def _storable_rows(rows: Iterator[Row], expected: Expectation) -> Iterator[Row]:
@@ -199,11 +198,8 @@ def expected_page(row: Row) -> Row | None:
         return None
     clean = {column: storable(text) for column, text in texts.items()}
     page: Row = {COLUMNS[column]: text for column, text in clean.items()}
-    marks = [
-        mark
-        for mark, column in zip(MARKS, COLUMNS, strict=True)
-        if clean[column] != row.get(column)
-    ]
+    pairs = zip(MARKS, COLUMNS, strict=True)
+    marks = [mark for mark, column in pairs if clean[column] != row.get(column)]
     page |= {
         "id": row["id"],
         "page_number": number,
@@ -217,13 +213,7 @@ def expected_page(row: Row) -> Row | None:
 
 def is_plain_id(value: object) -> bool:
     """Tell whether a value can be a page's id."""
-    return (
-        isinstance(value, str)
-        and 1 <= len(value) <= 200
-        and not any(
-            ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in value
-        )
-    )
+    return isinstance(value, str) and 1 <= len(value) <= 200 and NOT_PLAIN.isdisjoint(value)
 
 
 def whole_number(value: object) -> int | None:
@@ -237,8 +227,18 @@ def whole_number(value: object) -> int | None:
 
 
 def storable(text: str | None) -> str | None:
-    """Return text without what PostgreSQL cannot store, and without byte order marks."""
-    return None if text is None else text.translate(REPLACED)
+    """Return text without what PostgreSQL cannot store, and without byte order marks.
+
+    NUL and lone surrogates become U+FFFD each.
+    """
+    if text is None:
+        return None
+    kept = text.replace("\ufeff", "").replace("\0", "\ufffd")
+    try:
+        kept.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if 0xD800 <= ord(each) <= 0xDFFF else each for each in kept)
+    return kept
 
 
 def real_date(text: str | None) -> dt.date | None:

@@ -88,6 +88,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; every expected error becomes one line."""
     try:
         code = app(arguments, prog_name="pagestream", standalone_mode=False)
+        sys.stdout.flush()
     except PagestreamError as error:
         return _report(error)
     except typer.TyperException as error:
@@ -95,8 +96,7 @@ def run(arguments: list[str]) -> int:
             complain(_usage(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted")
-        return _INTERRUPTED
+        code = _INTERRUPTED
     except BrokenPipeError:
         # Whoever read this, `head` perhaps, has seen enough; the interpreter must not try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,6 +105,8 @@ def run(arguments: list[str]) -> int:
         traceback.print_exc()
         complain("this is a mistake in pagestream: please report it with the lines above")
         return _INTERNAL
+    if code == _INTERRUPTED:
+        complain("interrupted")
     return code if isinstance(code, int) else 0
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -11,7 +12,7 @@ from pagestream.backfilling import FollowedWalk, result_of
 from pagestream.cli.local import PANEL, StateDirectory, local_settings, program, psql, running_here
 from pagestream.cli.screen import duration, grid, number, pairs, results, say, show_lines
 from pagestream.cli.sites import add_site
-from pagestream.cli.walking import report_failures, walk_and_follow
+from pagestream.cli.walking import report_failures, walk_and_follow, what_became
 from pagestream.demo.city import CITY
 from runtime.errors import DataDiffers
 from schemas.tables import KINDS, Table
@@ -44,7 +45,7 @@ def demo(context: typer.Context, *, state_dir: StateDirectory = None) -> None:
         ready = time.monotonic()
         comparisons = _walk_and_compare(installation)
         _show_further(installation)
-        say(f"\n[dim]Servers up after {duration(ready - began)}; stopping them…[/]")
+        say(f"\n[dim]The servers took {duration(ready - began)} to start. Stopping them…[/]")
     _judge(comparisons)
     say(f"[dim]Done in {duration(time.monotonic() - began)}.[/]")
 
@@ -79,19 +80,22 @@ def _show_proof(comparisons: "Sequence[Comparison]") -> None:
 def _show_walks(walks: Sequence[FollowedWalk]) -> None:
     for result in map(result_of, walks):
         if result.pages and result.seconds:
-            say(
-                f"{result.pages:,} pages of {result.kind} walked in {result.seconds:.1f} s "
-                f"({result.pages / result.seconds:,.0f} pages/s): {result.created:,} new, "
-                f"{result.updated:,} changed, {result.unchanged:,} as stored before."
+            results().print(
+                f"{result.pages:,} pages of {result.kind} walked in {result.seconds:.1f} s, "
+                f"{result.pages / result.seconds:,.0f} pages/s: {what_became(result)}."
             )
 
 
 def _show_further(installation: "Installation") -> None:
+    name = program()
+    from_source = Path("Makefile").is_file() and name.startswith(".venv")
     further = {
-        f"{program()} up": "run it all on the same data, until Ctrl-C",
-        f"{program()} topics": "then, in a second terminal: what Kafka holds",
-        f"{program()} walks": "the walks, as the walker has written them down",
+        "make up" if from_source else f"{name} up": "run it all again, until Ctrl-C; then",
+        f"{name} topics": "what Kafka holds",
+        f"{name} walks": "how each walk went",
     }
+    if Path("docs/concepts.md").is_file():
+        further["docs/concepts.md"] = "what you have just seen"
     show_lines("\nTo look further:\n")
     show_lines(pairs(further))
     show_lines(f"  {escape(psql(installation.state))}")

@@ -49,24 +49,10 @@ class LiveWalks:
         if stored != self._stored:
             self._stored, self._stored_at = stored, now
         if self._console.is_terminal:
-            self._live.update(self._table(now))
+            self._live.update(walks_table(self._walks, self._caption(now)))
         elif now - self._said_at >= _LINE_EVERY_SECONDS:
             self._said_at = now
             say(self._line())
-
-    def _table(self, now: float) -> Grid:
-        table = grid("table", "", "done", "fetched", "stored", "pages/s", "left")
-        for column in table.columns[2:]:
-            column.justify, column.no_wrap = "right", True
-        table.columns[0].no_wrap = True
-        shown = [walk for walk in self._walks if not walk.everything_stored] or self._walks
-        for walk in shown[:_MOST_ROWS]:
-            _add_row(table, walk)
-        if len(shown) > _MOST_ROWS:
-            table.add_row(f"[dim]and {len(shown) - _MOST_ROWS} more[/]")
-        table.caption = self._caption(now)
-        table.caption_justify = "left"
-        return table
 
     def _caption(self, now: float) -> str:
         if any(walk.stored is None for walk in self._walks):
@@ -84,6 +70,20 @@ class LiveWalks:
             f"{over} of {len(self._walks)} walks over, "
             f"{sum(state.pages for state in states):,} pages fetched, {stored} stored"
         )
+
+
+def walks_table(walks: Sequence[FollowedWalk], caption: str) -> Grid:
+    """Return the walks that are not yet stored to their end, a row each, within 80 columns."""
+    numbers = ("done", "fetched", "stored", "pages/s", "left")
+    table = grid("table", "", *numbers, numbers=numbers)
+    table.columns[0].no_wrap = True
+    shown = [walk for walk in walks if not walk.everything_stored] or walks
+    for walk in shown[:_MOST_ROWS]:
+        _add_row(table, walk)
+    if len(shown) > _MOST_ROWS:
+        table.add_row(f"[dim]and {len(shown) - _MOST_ROWS} more[/]")
+    table.caption, table.caption_justify = caption, "left"
+    return table
 
 
 def _add_row(table: Grid, walk: FollowedWalk) -> None:

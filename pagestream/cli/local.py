@@ -136,7 +136,7 @@ def _show_places(installation: "Installation") -> None:
             {
                 f"{name} backfill --subdomain {CITY.site}": "walk the city",
                 f"{name} walks": "see the walks",
-                f"{name} lag": "see how far the sink is behind",
+                f"{name} lag": "see who is behind",
             }
         )
     )

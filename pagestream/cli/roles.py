@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def walker(context: typer.Context) -> None:
-    """Walk sites: fetch their pages and publish each step in one Kafka transaction.
+    """Fetch the pages of sites, and publish them exactly once.
 
     It needs Kafka and the source, no database. Several walkers share the work when each has its
     own PAGESTREAM_WALKER_SLOT. The log goes to stderr.
@@ -33,7 +33,7 @@ def walker(context: typer.Context) -> None:
 
 
 def sink(context: typer.Context) -> None:
-    """Store what is published: apply each record to PostgreSQL exactly once.
+    """Store what is published in PostgreSQL, exactly once.
 
     It needs Kafka and PostgreSQL. Several sinks share the work when each has its own
     PAGESTREAM_SINK_SLOT. The log goes to stderr.

@@ -45,7 +45,8 @@ class StartView:
 
     def __call__(self, task: str, done: int = 0, total: int = 0) -> None:
         """Show a task anew or further on: `done` of `total` bytes where known."""
-        what, _, doing = task.partition(": ")
+        named, _, doing = task.partition(": ")
+        what = named.rstrip("0123456789. ")  # its installation names a release, its start does not
         amount = f", {done / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB" if total else ""
         with self._lock:
             self._tasks[what] = f"{doing}{amount}"

@@ -21,7 +21,6 @@ from pagestream.cli.invocation import quiet_settings_of
 from pagestream.cli.live import LiveWalks
 from pagestream.cli.screen import (
     ago,
-    complain,
     duration,
     grid,
     number,
@@ -33,17 +32,24 @@ from pagestream.cli.screen import (
 )
 from pagestream.progress import outlook
 from pagestream.requests import ask, settled
-from pagestream.stored import StoredFigures
 from pagestream.walks import following, newest_states
-from runtime.errors import NotDone, Unavailable
+from runtime.errors import NotDone, Stop, Unavailable
 from runtime.kafka.cluster import Cluster
 from runtime.settings import Settings
+from schemas.commands import StartWalk
+from schemas.events import CommandAnswered
 from schemas.tables import Table
 from schemas.walks import WalkState
 
 PANEL = "Walk"
-_INTERRUPTED = 130
 _TICK_SECONDS = 0.2
+_MOST_NAMED = 10
+
+
+class NoLongerWatching(Stop):
+    """Ctrl-C ended the watching; what is watched goes on."""
+
+    exit_code = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -97,16 +103,13 @@ def backfill(
     rows = batch_size or settings.rows_per_response
     tables, states = choose_tables(settings, cluster, subdomain, document_type)
     if no_wait:
-        _ask_only(settings, cluster, tables, states, rows)
+        answers = _ask_only(settings, cluster, start_walks(tables, states, rows))
+        if as_json:
+            write_json(answers)
+        else:
+            results().print(_answers(answers))
         return
-    try:
-        finished = walk_and_follow(settings, cluster, tables, rows)
-    except KeyboardInterrupt:
-        complain(
-            "no longer watching: what was asked for goes on without this command — "
-            "look with `pagestream walks`"
-        )
-        raise typer.Exit(_INTERRUPTED) from None
+    finished = _walk_and_watch(settings, cluster, tables, rows)
     if as_json:
         write_json([result_of(walk) for walk in finished])
     else:
@@ -135,33 +138,46 @@ def choose_tables(
 
 
 def _ask_only(
-    settings: Settings,
-    cluster: Cluster,
-    tables: Sequence[Table],
-    states: Mapping[Table, WalkState],
-    rows: int,
-) -> None:
-    requests = start_walks(tables, states, rows)
+    settings: Settings, cluster: Cluster, requests: Sequence[StartWalk]
+) -> list[CommandAnswered]:
     try:
-        answers = settled(requests, ask(settings, cluster, requests))
+        return settled(requests, ask(settings, cluster, requests))
     except Unavailable as error:
         warn(str(error))
-        return
-    for answer in answers:
-        results().print(f"{answer.table.key}: {answer.reason}")
+        return []
+
+
+def _answers(answers: Sequence[CommandAnswered]) -> str:
+    named = [f"{answer.table.key}: {escape(answer.reason or '')}" for answer in answers]
+    more = len(named) - _MOST_NAMED
+    return "\n".join(named[:_MOST_NAMED] + ([f"and {more} more"] if more > 0 else []))
+
+
+def _walk_and_watch(
+    settings: Settings, cluster: Cluster, tables: Sequence[Table], rows: int
+) -> list[FollowedWalk]:
+    try:
+        return walk_and_follow(settings, cluster, tables, rows)
+    except KeyboardInterrupt:
+        raise NoLongerWatching(
+            "no longer watching: what was asked for goes on without this command",
+            remedy="look with `pagestream walks`",
+        ) from None
 
 
 def walk_and_follow(
     settings: Settings, cluster: Cluster, tables: Sequence[Table], rows: int
 ) -> list[FollowedWalk]:
     """Start one walk of each table and show it going on, until everything is stored."""
+    from pagestream.stored import StoredFigures  # noqa: PLC0415 - psycopg takes long to import
+
     figures = StoredFigures(settings)
     try:
         with following(settings, cluster) as follower:
             requests = start_walks(tables, follower.states, rows)
             walks = [FollowedWalk(follower.states[table]) for table in tables]
-            for answer in settled(requests, ask(settings, cluster, requests)):
-                say(f"[dim]{answer.table.key}: {escape(answer.reason or answer.answer)}[/]")
+            answers = settled(requests, ask(settings, cluster, requests))
+            say(f"[dim]{_answers(answers)}[/]")
             with LiveWalks(walks) as live:
                 for _ in follow(walks, follower, figures, _TICK_SECONDS):
                     live.show()
@@ -183,14 +199,15 @@ def show_results(walks: Sequence[FollowedWalk]) -> None:
             status(result.status),
             number(result.pages),
             number(result.stored),
-            _what_became(result),
+            what_became(result),
             "" if result.seconds is None else duration(result.seconds),
             "" if rate is None else f"{rate:,.0f}",
         )
     results().print(table)
 
 
-def _what_became(result: WalkResult) -> str:
+def what_became(result: WalkResult) -> str:
+    """Return, as markup, how many of a walk's pages were new, changed and so on."""
     counts = {
         "new": result.created,
         "changed": result.updated,
@@ -233,7 +250,7 @@ def walks(
     elif chosen:
         _show_states(chosen)
     else:
-        say("No table is known yet. Add a site: pagestream sites add alameda.ca")
+        say(f"No such table is known. Add a site: pagestream sites add {subdomain or 'alameda.ca'}")
 
 
 def _show_states(states: Sequence[WalkState]) -> None:

@@ -7,12 +7,12 @@ from rich.markup import escape
 
 if TYPE_CHECKING:
     from pagestream.diagnosis import Finding
+    from pagestream.lag import Lag
 
 from pagestream.access import open_cluster
 from pagestream.cli.arguments import AsJson, site_name_or_none
 from pagestream.cli.invocation import Invocation, quiet_settings_of
 from pagestream.cli.screen import grid, number, results, write_json
-from pagestream.lag import Lag, lags
 
 PANEL = "Watch"
 
@@ -41,6 +41,8 @@ def lag(
 
     Example: `pagestream lag --json`
     """
+    from pagestream.lag import lags  # noqa: PLC0415 - psycopg takes long to import
+
     settings = quiet_settings_of(context)
     found = lags(settings, open_cluster(settings))
     if as_json:
@@ -49,7 +51,7 @@ def lag(
         _show(found, by_partition=by_partition)
 
 
-def _show(found: list[Lag], *, by_partition: bool) -> None:
+def _show(found: "list[Lag]", *, by_partition: bool) -> None:
     table = grid("group", "members", "topic", "behind", "", numbers=("members", "behind"))
     for one in found:
         behind = "unknown" if one.records is None else one.records.shown()
@@ -63,7 +65,7 @@ def _show(found: list[Lag], *, by_partition: bool) -> None:
     results().print(table)
 
 
-def _as_json(one: Lag) -> dict[str, object]:
+def _as_json(one: "Lag") -> dict[str, object]:
     return {
         "group": one.group,
         "members": one.members,

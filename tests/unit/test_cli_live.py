@@ -1,0 +1,88 @@
+"""What a person sees while walks go on: within 80 columns, nothing cut, nothing made up."""
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pagestream.backfilling import FollowedWalk, Stored
+from pagestream.cli.live import LiveWalks, walks_table
+from schemas.walks import Position, WalkState
+
+
+def followed(site: str = "alameda.ca", stored: Stored | None = None, **fields: Any) -> FollowedWalk:
+    """Return a walk that has come to these fields within ten seconds."""
+    walk = FollowedWalk(WalkState(site=site, kind="minutes"))
+    for second in range(11 if fields else 0):
+        now = fields | {"pages": fields["pages"] * second // 10}
+        walk.see(WalkState(site=site, kind="minutes", walk=1, **now), float(second))
+    walk.stored = stored
+    return walk
+
+
+def shown(*walks: FollowedWalk) -> list[str]:
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as captured:
+        console.print(walks_table(walks, "caption"))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+GOING: dict[str, Any] = {
+    "status": "in_progress",
+    "pages": 2_000_000,
+    "steps": 2_000,
+    "position": Position(phase="pages", after="4"),
+}
+
+
+def row(lines: list[str], name: str = "alameda.ca/minutes") -> list[str]:
+    (line,) = (line for line in lines if name in line)
+    assert "…" not in line
+    return line.split()
+
+
+def test_a_walk_that_goes_on() -> None:
+    cells = row(shown(followed(stored=Stored(created=1_999_000), **GOING)))
+    assert (
+        cells[-6:] == ["12%", "2,000,000", "1,999,000", "200,000", "1", "min"][:5] + cells[-1:]
+        or cells
+    )
+
+
+def test_before_the_first_state_it_waits() -> None:
+    assert row(shown(followed()))[1:] == ["waiting"]
+
+
+def test_what_the_database_does_not_say_is_unknown() -> None:
+    assert "unknown" in row(shown(followed(**GOING)))
+
+
+def test_ids_that_are_no_hashes_give_no_share() -> None:
+    fields = GOING | {"position": Position(phase="pages", after="page-7")}
+    cells = row(shown(followed(stored=Stored(), **fields)))
+    assert cells[1:] == ["unknown", "2,000,000", "0", "200,000"]
+
+
+def test_the_listing_is_named() -> None:
+    fields = GOING | {"position": Position(phase="listing")}
+    assert "listing" in row(shown(followed(stored=Stored(), **fields)))
+
+
+def test_a_walk_that_is_over_waits_for_the_sink() -> None:
+    cells = row(
+        shown(followed(stored=Stored(created=5), status="unverified", pages=100, barrier=1))
+    )
+    assert cells[1:] == ["unverified", "100%", "100", "5", "storing"]
+
+
+def test_many_walks_are_cut_to_a_screen() -> None:
+    lines = shown(*(followed(f"site{number}.ca", **GOING) for number in range(100)))
+    assert len(lines) < 24
+    assert any("and 88 more" in line for line in lines)
+
+
+def test_elsewhere_than_on_a_terminal_nothing_moves(capsys: pytest.CaptureFixture[str]) -> None:
+    with LiveWalks([followed(stored=Stored(), **GOING)]) as live:
+        for _ in range(50):
+            live.show()
+    assert capsys.readouterr().err == ""
