@@ -41,6 +41,15 @@ class Rows(msgspec.Struct, frozen=True):
     rejected: tuple[DeadLetter, ...]
     next: str | None
 
+_MEANINGS: Final = {
+    "interrupted": "the query took longer than the site allows; ask for fewer rows at once",
+    "rate_limited": "too many requests for this site",
+    "refused": "it does not let us read this table",
+    "no_such_site": "it knows no such site",
+    "not_found": "it has no such table",
+    "server_error": "a fault of the site's own",
+}
+
 
 class _Answer(msgspec.Struct):
     rows: list[SourceRow]
@@ -69,7 +78,8 @@ def _refusal(received: Received) -> SourceError:
         reason = "interrupted"
     if reason == "rate_limited" and b"query_too_long" in said:
         reason = "refused"
-    return failure(reason, f"the source answered {status}", received=received.excerpt)
+    meaning = _MEANINGS.get(reason, "nothing that a walk knows")
+    return failure(reason, f"the source answered {status}: {meaning}", received=received.excerpt)
 
 
 def broken(what: str, body: bytes) -> SourceError:
