@@ -60,6 +60,12 @@ class Applier:
                 raise InternalError(f"positions could not be moved: {error}") from error
             for part in self._around_fault(batch, error):
                 self.apply(connection, part)
+        except dead_letters.FloodError:
+            # What the policy allows is set aside and can be looked at; only then is it enough.
+            if len(batch.items) <= 1:
+                raise
+            for part in batch.halves():
+                self.apply(connection, part)
 
     def _around_fault(self, batch: Batch, error: RecordError) -> tuple[Batch, ...]:
         if len(batch.items) > 1:

@@ -117,6 +117,12 @@ class BatchBuilder:
         self._bytes += len(record.value or b"")
         self._ends[Partition(record.topic, record.partition)] = record.offset + 1
 
+    def lost(self, partition: Partition, end: int) -> bool:
+        """Tell whether a log that ends at `end` is shorter than what was gathered or applied."""
+        position = self._positions.get(partition)
+        reached = self._ends.get(partition, position.next_offset if position else None)
+        return reached is not None and end < reached
+
     def reach(self, partition: Partition, offset: int) -> None:
         """Note that `partition` holds no further record below `offset`: markers, perhaps."""
         if offset > 0 and self._is_beyond(partition, offset - 1):

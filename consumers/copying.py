@@ -9,20 +9,35 @@ PAGE_COLUMNS = (
 """The columns of `page_line`, in order."""
 
 
-def field(value: str | None) -> str:
-    r"""Return a text, or NULL, as one field: tab, newline, return and backslash are escaped."""
+def field(value: str | None) -> bytes:
+    r"""Return a text, or NULL, as one field: tab, newline, return and backslash are escaped.
+
+    Raises UnicodeEncodeError for text that is not UTF-8. The bytes are escaped, not the text: that
+    is five times as fast.
+    """
     if value is None:
-        return "\\N"
+        return rb"\N"
     return (
-        value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+        value.encode()
+        .replace(b"\\", rb"\\")
+        .replace(b"\t", rb"\t")
+        .replace(b"\n", rb"\n")
+        .replace(b"\r", rb"\r")
     )
 
 
 def page_line(page: Page, municipality: int, document: int) -> bytes:
     """Return a page as one line; UnicodeEncodeError for text that is not UTF-8."""
-    sanitised = field("{" + ",".join(page.sanitised) + "}" if page.sanitised else None)
-    return (
-        f"{municipality}\t{document}\t{page.row_hash}\t{page.page}\t{page.hash_version}\t"
-        f"{page.kind}\t{field(page.id)}\t{field(page.text)}\t{field(page.page_image)}\t"
-        f"{field(page.entities)}\t{field(page.votes)}\t{sanitised}\n"
-    ).encode()
+    numbers = f"{municipality}\t{document}\t{page.row_hash}\t{page.page}\t{page.hash_version}"
+    sanitised = "{" + ",".join(page.sanitised) + "}" if page.sanitised else None
+    fields = (
+        numbers.encode(),
+        page.kind.encode(),
+        field(page.id),
+        field(page.text),
+        field(page.page_image),
+        field(page.entities),
+        field(page.votes),
+        field(sanitised),
+    )
+    return b"\t".join(fields) + b"\n"

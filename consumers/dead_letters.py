@@ -24,6 +24,9 @@ from schemas.records import DeadLetter, DeadLetterReason, Page
 MOST_ORIGINAL_BYTES: Final = 1_000_000
 """How much of a record at fault is kept."""
 
+MOST_ID_CHARACTERS: Final = 200
+"""The longest id that a page can have."""
+
 _QUERIES: Final = load(__file__)
 
 
@@ -38,17 +41,24 @@ class DeadLetterPolicy(msgspec.Struct, frozen=True):
     within: timedelta
 
 
+class FloodError(ConfigurationError):
+    """More records of a topic are at fault than the policy allows."""
+
+
 def from_record(record: Record, rejected: Rejected) -> DeadLetter:
     """Return the dead letter of a record that this sink found at fault."""
     value = record.value or b""
     digest = hashlib.sha256(value).hexdigest()
     named = what_key_names(record)
+    # An id longer than any page's own would not fit an index: it is in the original.
+    fits = named.page_id is not None and len(named.page_id) <= MOST_ID_CHARACTERS
+    page_id = named.page_id if fits else None
     page = rejected.message if isinstance(rejected.message, Page) else None
     return DeadLetter(
         site=named.site,
         kind=named.kind,
-        identity=named.page_id or digest,
-        page_id=named.page_id,
+        identity=digest if page_id is None else page_id,
+        page_id=page_id,
         reason=cast("DeadLetterReason", rejected.error.reason),
         message=str(rejected.error),
         sqlstate=rejected.error.sqlstate,
@@ -71,12 +81,12 @@ def store(connection: psycopg.Connection, found: Sequence[tuple[DeadLetter, Reco
 
 
 def check_flood(connection: psycopg.Connection, topic: str, policy: DeadLetterPolicy) -> None:
-    """Raise ConfigurationError when more of a topic was found at fault than the policy allows."""
+    """Raise FloodError when more of a topic was found at fault than the policy allows."""
     row = connection.execute(
         _QUERIES["count_recent"], {"topic": topic, "within": policy.within}
     ).fetchone()
     if row is not None and row[0] > policy.most:
-        raise ConfigurationError(
+        raise FloodError(
             f"more than {policy.most} records of {topic} could not be stored within "
             f"{policy.within}: something else must be wrong",
             remedy="look at the newest in pagestream.dead_letter; the sink goes on once the time "

@@ -5,23 +5,31 @@ two of ten million documents share an id with a probability of 3 in a million; s
 fail the deep check of its row hash.
 """
 
+import hashlib
 from functools import lru_cache
-from typing import Final
 
-from schemas.hashing import row_hash
+import msgspec
+
 from schemas.tables import Kind
 
-ID_FORMULA: Final = row_hash
-"""Ids are made like row hashes: golden vectors in `tests/unit/test_sink_identities.py`."""
+
+def key_hash(*natural_key: str | None) -> int:
+    """Return the signed 64-bit hash of a natural key.
+
+    The first eight bytes, big-endian, of the SHA-256 over the key's parts as a JSON array without
+    spaces: no two keys are the same text. Golden vectors: `tests/unit/test_sink_identities.py`.
+    """
+    digest = hashlib.sha256(msgspec.json.encode(natural_key)).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 @lru_cache(8192)
 def municipality_id(site: str) -> int:
     """Return the id of a site's municipality."""
-    return ID_FORMULA((site,))
+    return key_hash(site)
 
 
 @lru_cache(16384)
 def document_id(site: str, kind: Kind, meeting: str | None, date: str | None) -> int:
     """Return the id of the document that a page belongs to; `date` is the source's text."""
-    return ID_FORMULA((site, kind, meeting, date))
+    return key_hash(site, kind, meeting, date)

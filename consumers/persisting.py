@@ -8,6 +8,7 @@ import psycopg
 from consumers.applying import Applier
 from consumers.batches import Batch
 from consumers.outages import Outage
+from consumers.positions import PositionMoved
 from runtime.database.fates import is_cancelled
 from runtime.errors import DatabaseUnavailable, Unavailable
 
@@ -39,6 +40,9 @@ class Persistence:
         while True:
             try:
                 self._applier.apply(self._open(), batch)
+            except PositionMoved:
+                self._outage.over()
+                raise
             except DatabaseUnavailable as error:
                 self.close()
                 cancelled += is_cancelled(error)

@@ -15,7 +15,7 @@ from consumers.batches import Position, Span
 from consumers.outages import Outage
 from consumers.queries import load
 from runtime.database.fates import door
-from runtime.errors import ConfigurationError, DatabaseUnavailable, Retry
+from runtime.errors import ConfigurationError, DatabaseUnavailable, Retry, Unavailable
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.records import Partition
 
@@ -61,7 +61,7 @@ def read(
 
 
 class PositionReader:
-    """Reads positions over a connection of its own each time, waiting for the database."""
+    """Reads positions, over a connection of its own each time, waiting for both servers."""
 
     def __init__(
         self,
@@ -87,13 +87,31 @@ class PositionReader:
             try:
                 with door(), self._connect() as connection:
                     positions = read(connection, partitions, self._origin)
-            except DatabaseUnavailable as error:
+                beat()
+                self._check_ends(positions)
+            except (DatabaseUnavailable, Unavailable) as error:
                 if not self._outage.wait(error):
                     return {}
             else:
                 self._outage.over()
-                self._check_ends(positions)
                 return positions
+
+    def check_origin(self) -> None:
+        """Raise ConfigurationError when a topic was made anew: its offsets mean other records.
+
+        A broker that does not answer is no reason: who reads from it will notice.
+        """
+        try:
+            topic_ids = self._cluster.check_topics()
+        except Unavailable:
+            return
+        for topic, topic_id in self._origin.topic_ids.items():
+            if topic_ids[topic] != topic_id:
+                raise ConfigurationError(
+                    f"topic {topic} was made anew while the sink was running: it had id "
+                    f"{topic_id} and has {topic_ids[topic]}",
+                    remedy="fill a new database from what it has now",
+                )
 
     def _check_ends(self, positions: dict[Partition, Position]) -> None:
         """Refuse positions beyond a log's end: reading would go on from its beginning."""

@@ -12,6 +12,7 @@ assigned, reading starts from them. Kafka's committed offsets follow, for lag to
    the positions again, and seek there.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,7 +31,7 @@ from runtime.crashpoints import crash_point
 from runtime.database.connections import connect, connect_at_start
 from runtime.database.fates import door
 from runtime.database.schema import check_schema
-from runtime.errors import PagestreamError, RecordError
+from runtime.errors import ConfigurationError, PagestreamError, RecordError
 from runtime.health import Readiness
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.group import GroupConsumer
@@ -45,10 +46,17 @@ MARK: Final = f"applied by the sink of {GENERATION}"
 
 _SESSION: Final = {
     "search_path": GENERATION,
-    # A generic plan made while a table was empty would scan it for ever.
+    # Every look into a table is by its key. A plan made while the table was empty, or one that
+    # trusts its statistics, would read all of it instead.
     "plan_cache_mode": "force_custom_plan",
     "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    # A sink that stands still in a transaction holds the positions that its successor waits for.
+    "idle_in_transaction_session_timeout": "10s",
 }
+_ANSWER_SECONDS: Final = 5.0
+_CHECK_ORIGIN_SECONDS: Final = 10.0
 _MOST_BYTES: Final = 8_000_000
 _READ_AT_ONCE: Final = 500
 _READ_SECONDS: Final = 0.05
@@ -56,6 +64,8 @@ _ROOM_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 20.0
 _STANDSTILL_SECONDS: Final = 60.0
 _TUNING: Final = {
+    # Reading starts at a position or at the earliest record: an offset that is not there was lost.
+    "auto.offset.reset": "error",
     "queued.max.messages.kbytes": 8192,
     "fetch.max.bytes": 8_388_608,
     "max.partition.fetch.bytes": 2_097_152,
@@ -68,15 +78,17 @@ def run(
     stop: StopSignal,
     metrics: Metrics,
     readiness: Readiness,
-    consumers: Sequence[Consumer] = CONSUMERS,
 ) -> None:
     """Apply records until told to stop; the batch in hand is finished first.
 
     Raises a Stop: Unavailable when a server does not answer at the start, ConfigurationError for
     topics, a schema or messages that do not fit this program, OwnedElsewhere for a slot in use.
     """
-    with slot_lock(settings.state_directory / "locks", settings.sink_slot):
-        cluster = Cluster(settings)
+    lock = slot_lock(
+        settings.state_directory / "slots", f"{settings.topic_prefix}.{settings.sink_slot}"
+    )
+    with lock:
+        cluster = Cluster(settings, seconds=_ANSWER_SECONDS)
         origin = Origin(topic_ids=cluster.check_topics(), cluster_id=cluster.cluster_id())
         with connect_at_start(settings, "sink start") as connection:
             check_schema(connection)
@@ -90,11 +102,11 @@ def run(
         def writing() -> psycopg.Connection:
             return open_connection(settings)
 
-        applier = Applier(consumers, origin, metrics)
+        applier = Applier(CONSUMERS, origin, metrics)
         writer = Writer(Persistence(writing, applier, outage("database")))
         reader = PositionReader(reading, cluster, origin, outage("positions"))
         watchdog = Watchdog(_STANDSTILL_SECONDS)
-        sink = Sink(settings, consumers, writer, reader, metrics, watchdog)
+        sink = Sink(settings, CONSUMERS, writer, reader, metrics, watchdog)
         with watchdog.watching():
             sink.run(stop, readiness)
 
@@ -131,6 +143,7 @@ class Sink:
         self._read_of = {consumer.topic.name: consumer.read for consumer in consumers}
         self._gathered = BatchBuilder(settings.sink_batch, _MOST_BYTES)
         self._held = False
+        self._check_origin_at = time.monotonic() + _CHECK_ORIGIN_SECONDS
         self._consumer = GroupConsumer(
             settings,
             group=consumers[0].group_name(settings),
@@ -146,6 +159,10 @@ class Sink:
         try:
             while not stop.is_set():
                 self._turn()
+        except BaseException:
+            # The writer may be waiting for the database: nobody wants its batch any more.
+            stop.set()
+            raise
         finally:
             self._writer.close(self._watchdog.beat)
             self._mirror()
@@ -155,6 +172,9 @@ class Sink:
     def _turn(self) -> None:
         self._watchdog.beat()
         self._mirror()
+        if time.monotonic() > self._check_origin_at:
+            self._reader.check_origin()
+            self._check_origin_at = time.monotonic() + _CHECK_ORIGIN_SECONDS
         try:
             self._writer.check()
         except PositionMoved as moved:
@@ -162,11 +182,11 @@ class Sink:
             self._writer.forget_failure()
             self._go_where_positions_are()
         if self._gathered.room:
+            self._release()
             if not self._gathered.empty and self._writer.idle:
                 self._writer.offer(self._gathered.take())
             self._read()
         elif self._writer.wait_for_room(_READ_SECONDS if self._held else _ROOM_SECONDS):
-            self._release()
             self._writer.offer(self._gathered.take())
         else:
             self._hold()
@@ -175,10 +195,18 @@ class Sink:
         at_once = min(_READ_AT_ONCE, max(1, self._gathered.room))
         for record in self._consumer.consume(at_once, _READ_SECONDS):
             if isinstance(record, EndOfPartition):
-                place = Partition(record.topic, record.partition)
-                self._gathered.reach(place, record.offset)
+                self._reach(Partition(record.topic, record.partition), record.offset)
             elif self._gathered.wants(record):
                 self._gathered.add(Item(record, self._content(record)))
+
+    def _reach(self, partition: Partition, end: int) -> None:
+        if self._gathered.lost(partition, end):
+            raise ConfigurationError(
+                f"{partition.topic}/{partition.number} ends at {end}, before what was applied: "
+                "Kafka has lost records",
+                remedy="restore the topic, or fill a new database from what it still has",
+            )
+        self._gathered.reach(partition, end)
 
     def _content(self, record: Record) -> object:
         try:

@@ -1,5 +1,6 @@
 """Bytes to messages and back: JSON, with the message's type and version in one Kafka header."""
 
+import re
 from typing import Final
 
 import msgspec
@@ -55,6 +56,7 @@ class NewerMessageError(ValueError):
     """A message of a version that this reader does not know: it must stop, not guess."""
 
 
+_VERSION: Final = re.compile("[1-9][0-9]*")
 _encode: Final = msgspec.json.Encoder().encode
 _types: Final = {message.__name__: message for message in MESSAGE_TYPES}
 _decoders: Final = {message: msgspec.json.Decoder(message) for message in MESSAGE_TYPES}
@@ -97,9 +99,9 @@ def _unknown(header: bytes | None) -> UndecodableError | NewerMessageError:
         return UndecodableError(f"no {TYPE_HEADER!r} header")
     name, _, version = _show(header).partition("/")
     known = _types.get(name)
-    if known is not None and version.isascii() and version.isdecimal() and int(version) > 0:
+    if known is not None and _VERSION.fullmatch(version):
         return NewerMessageError(
-            f"{name} of version {version}: this program knows it up to {known.version}"
+            f"{name} of version {version[:40]}: this program knows it up to {known.version}"
         )
     return UndecodableError(f"unknown message type {_show(header)[:100]!r}")
 

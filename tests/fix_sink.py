@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ import pytest
 from fix_services import KafkaCorner
 from psycopg.rows import dict_row
 from pydantic import SecretStr
+from samples import sent
 
 from consumers import positions, sink
 from consumers.applying import Applier
@@ -28,77 +28,16 @@ from runtime.errors import RecordError
 from runtime.health import Readiness
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.publisher import Publisher
-from runtime.kafka.records import Outgoing, Partition, Record, outgoing, tombstone
+from runtime.kafka.records import Outgoing, Partition, Record
 from runtime.lifecycle import StopSignal
 from runtime.metrics import Metrics
 from runtime.settings import Settings
-from schemas.hashing import HASH_VERSION, row_hash
 from schemas.message import Message
-from schemas.records import Municipality, Page, SiteRemoved, WalkBarrier
-from schemas.tables import PARTITIONS, Kind, Table, partition_of
-from schemas.topics import MUNICIPALITIES, PAGES, TOPICS, WALKS, Topic
-from schemas.walks import WalkState
+from schemas.tables import PARTITIONS
+from schemas.topics import TOPICS
 
 DEADLINE: Final = 40.0
-SITE: Final = "alameda.ca"
 ORIGIN: Final = Origin(cluster_id="cluster", topic_ids={topic.name: topic.name for topic in TOPICS})
-
-
-def page(id: str = "a", site: str = SITE, kind: Kind = "minutes", **fields: Any) -> Page:  # noqa: A002 - the column's name
-    """Return a page with the right hash; `fields` overlay what a page usually has."""
-    usual = {
-        "meeting": "CityCouncil",
-        "date": "2024-02-29",
-        "page": 1,
-        "text": f"Roll call\tof {id}\nMayor's \\ agenda é 🗳",
-        "page_image": f"/{id}.png",
-        "hash_version": HASH_VERSION,
-        "walk": 1,
-        "step": 0,
-    }
-    values = usual | fields
-    content = (
-        id,
-        values["meeting"],
-        values["date"],
-        str(values["page"]),
-        values["text"],
-        values["page_image"],
-        values.get("entities"),
-        values.get("votes"),
-    )
-    try:
-        hashed = row_hash(content)
-    except UnicodeEncodeError:
-        hashed = 0  # no honest producer could have hashed it
-    return Page(site=site, kind=kind, id=id, **({"row_hash": hashed} | values))
-
-
-def gone(id: str, site: str = SITE, kind: Kind = "minutes", walk: int | None = None) -> Outgoing:  # noqa: A002 - the column's name
-    """Return the tombstone of a page."""
-    table = Table(site, kind)
-    made = tombstone(PAGES, table.record_key(id), table.partition)
-    if walk is not None:
-        made.headers["walk"] = str(walk).encode()
-    return made
-
-
-def sent(message: Message) -> Outgoing:
-    """Return the record that an honest producer makes of a message."""
-    if isinstance(message, Municipality):
-        return outgoing(MUNICIPALITIES, message.site, partition_of(message.site), message)
-    if not isinstance(message, Page | WalkBarrier | SiteRemoved | WalkState):
-        raise TypeError(type(message))
-    table = Table(message.site, message.kind)
-    topic: Topic = WALKS if isinstance(message, WalkState) else PAGES
-    key = table.key
-    if isinstance(message, Page):
-        key = table.record_key(message.id)
-    elif isinstance(message, WalkBarrier):
-        key = table.barrier_key
-    elif isinstance(message, SiteRemoved):
-        key = table.removal_key
-    return outgoing(topic, key, table.partition, message)
 
 
 class Rows:
@@ -239,7 +178,10 @@ class RunningSink:
     def ended(self) -> BaseException | None:
         """Wait until the sink ends; return what it ended with."""
         self._thread.join(DEADLINE)
-        assert not self._thread.is_alive(), "the sink did not end"
+        ended = not self._thread.is_alive()
+        self.stop.set()
+        self._thread.join(DEADLINE)
+        assert ended, "the sink did not end"
         return self.error
 
     def check(self) -> None:
@@ -318,7 +260,9 @@ class SinkRig(Rows):
         """Wait until everything published is applied."""
         topics = [consumer.topic.name for consumer in CONSUMERS]
         places = [Partition(topic, number) for topic in topics for number in range(PARTITIONS)]
-        ends = {place: end for place, end in self.cluster.ends(places).items() if end}
+        # A client of its own: one from before a broker's restart asks with a fenced epoch.
+        found = Cluster(self.settings).ends(places)
+        ends = {place: end for place, end in found.items() if end}
 
         def applied() -> bool:
             if running is not None:
@@ -354,6 +298,9 @@ def sink_rig(kafka: KafkaCorner, migrated_database: str, tmp_path: Path) -> Iter
     rig.close()
 
 
-def now() -> datetime:
-    """Return the time, as messages have it."""
-    return datetime.now(UTC)
+def owned_partitions(running: RunningSink) -> int:
+    """Return how many partitions of a topic a sink owns."""
+    value = running.metrics.registry.get_sample_value(
+        "pagestream_owned_partitions", {"topic": "pages"}
+    )
+    return int(value or 0)

@@ -12,7 +12,9 @@ Within the batch's transaction, after its positions have moved:
 What is stored already is dropped in step 1: applying the topic again writes nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -24,7 +26,7 @@ from consumers.folding import UNKNOWN_WALK, Changes, Fold, Tombstone
 from consumers.identities import document_id
 from consumers.meeting_dates import meeting_date
 from consumers.queries import load
-from consumers.reading import address, check_key, check_partition, read_message
+from consumers.reading import Address, address, check_key, check_partition, read_message
 from runtime.errors import RecordError
 from runtime.kafka.records import Record
 from schemas.codec import TOMBSTONE
@@ -33,7 +35,10 @@ from schemas.tables import Table
 
 _QUERIES: Final = load(__file__)
 _LARGEST: Final = 2**63 - 1
-_LINES_AT_ONCE: Final = 128
+_DIGITS: Final = len(str(_LARGEST))
+
+# Bytes. Each write waits for the interpreter, which the loop's thread is using at the same time.
+_COPIED_AT_ONCE: Final = 1_000_000
 
 WALK_HEADER: Final = "walk"
 """The header in which a tombstone, having no value, says which walk it is of."""
@@ -70,7 +75,7 @@ def _read_tombstone(record: Record) -> Tombstone:
         raise RecordError("undecodable", str(error)) from error
     check_partition(record, address(*table).partition)
     walk = record.headers.get(WALK_HEADER, b"")
-    known = walk.isdigit() and int(walk) <= _LARGEST
+    known = walk.isdigit() and len(walk) <= _DIGITS and int(walk) <= _LARGEST
     return Tombstone(table, page_id, int(walk) if known else UNKNOWN_WALK)
 
 
@@ -102,29 +107,29 @@ def prepare(connection: psycopg.Connection) -> None:
 
 
 def _stored_hashes(connection: psycopg.Connection, items: Sequence[Item]) -> dict[str, int | None]:
-    addressed: dict[str, tuple[int, str, str]] = {}
+    """Return the hash of each page of the batch that is stored, by its record's key."""
+    wanted: dict[Address, list[str]] = defaultdict(list)
     for item in items:
         content = item.content
         if isinstance(content, Page):
-            municipality = address(content.site, content.kind).municipality
-            addressed[item.record.key or ""] = (municipality, content.kind, content.id)
+            wanted[address(content.site, content.kind)].append(content.id)
         elif isinstance(content, Tombstone):
-            municipality = address(*content.table).municipality
-            addressed[item.record.key or ""] = (municipality, content.table.kind, content.id)
-    if not addressed:
+            wanted[address(*content.table)].append(content.id)
+    if not wanted:
         return {}
-    keys = list(addressed)
-    rows = connection.execute(_QUERIES["stored_hashes"], _arrays(addressed.values())).fetchall()
-    return {keys[place - 1]: row_hash for place, row_hash in rows}
-
-
-def _arrays(addressed: Iterable[tuple[int, str, str]]) -> dict[str, list[int] | list[str]]:
-    given = list(addressed)
-    return {
-        "municipalities": [municipality for municipality, _, _ in given],
-        "kinds": [kind for _, kind, _ in given],
-        "ids": [page_id for _, _, page_id in given],
-    }
+    lasts = list(accumulate(len(ids) for ids in wanted.values()))
+    rows = connection.execute(
+        _QUERIES["stored_hashes"],
+        {
+            "municipalities": [table.municipality for table in wanted],
+            "kinds": [table.table.kind for table in wanted],
+            "firsts": [1, *(last + 1 for last in lasts[:-1])],
+            "lasts": lasts,
+            "ids": [page_id for ids in wanted.values() for page_id in ids],
+        },
+    ).fetchall()
+    prefixes = [table.key_prefix for table in wanted]
+    return {prefixes[place - 1] + page_id: row_hash for place, page_id, row_hash in rows}
 
 
 def _empty(connection: psycopg.Connection, table: Table) -> None:
@@ -138,18 +143,26 @@ def _document(page: Page) -> int:
 
 
 def _add_documents(connection: psycopg.Connection, pages: Iterable[Page]) -> None:
-    first = {(page.site, page.kind, page.meeting, page.date): page for page in pages}
-    if not first:
+    """Make the documents of pages that are not there; most of a batch's are, after the first."""
+    one_of = {_document(page): page for page in pages}
+    if not one_of:
+        return
+    known = connection.execute(_QUERIES["known_documents"], {"ids": list(one_of)})
+    for (document,) in known:
+        del one_of[document]
+    if not one_of:
         return
     connection.execute(
         _QUERIES["add_documents"],
         {
-            "ids": [_document(page) for page in first.values()],
-            "municipalities": [address(site, kind).municipality for site, kind, _, _ in first],
-            "kinds": [kind for _, kind, _, _ in first],
-            "meetings": [meeting for _, _, meeting, _ in first],
-            "texts": [date for _, _, _, date in first],
-            "dates": [meeting_date(date) for _, _, _, date in first],
+            "ids": list(one_of),
+            "municipalities": [
+                address(page.site, page.kind).municipality for page in one_of.values()
+            ],
+            "kinds": [page.kind for page in one_of.values()],
+            "meetings": [page.meeting for page in one_of.values()],
+            "texts": [page.date for page in one_of.values()],
+            "dates": [meeting_date(page.date) for page in one_of.values()],
         },
     )
 
@@ -159,12 +172,15 @@ def _copy(connection: psycopg.Connection, table: str, pages: Sequence[Page]) -> 
         return
     statement = f"COPY {table} ({PAGE_COLUMNS}) FROM STDIN"
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for start in range(0, len(pages), _LINES_AT_ONCE):
-            lines = [
-                page_line(page, address(page.site, page.kind).municipality, _document(page))
-                for page in pages[start : start + _LINES_AT_ONCE]
-            ]
-            copy.write(b"".join(lines))
+        lines, size = [], 0
+        for page in pages:
+            line = page_line(page, address(page.site, page.kind).municipality, _document(page))
+            lines.append(line)
+            size += len(line)
+            if size >= _COPIED_AT_ONCE:
+                copy.write(b"".join(lines))
+                lines, size = [], 0
+        copy.write(b"".join(lines))
 
 
 def _upsert(connection: psycopg.Connection, pages: Sequence[Page]) -> set[int]:
@@ -181,9 +197,11 @@ def _delete(connection: psycopg.Connection, tombstones: Sequence[Tombstone]) -> 
     """Delete pages; return their documents."""
     if not tombstones:
         return set()
-    given = _arrays(
-        (address(*gone.table).municipality, gone.table.kind, gone.id) for gone in tombstones
-    )
+    given = {
+        "municipalities": [address(*gone.table).municipality for gone in tombstones],
+        "kinds": [gone.table.kind for gone in tombstones],
+        "ids": [gone.id for gone in tombstones],
+    }
     return {document for (document,) in connection.execute(_QUERIES["delete_pages"], given)}
 
 

@@ -1,13 +1,23 @@
 -- name: stored_hashes
--- The row hash of each of the given pages that is stored, by its place among them (from 1). The
--- key's index holds the hash: no row is read.
-SELECT given.place, page.row_hash
-FROM unnest(%(municipalities)s::bigint[], %(kinds)s::text[], %(ids)s::text[])
-     WITH ORDINALITY AS given (municipality_id, kind, id, place)
-JOIN meeting_page AS page USING (municipality_id, kind, id)
+-- The row hash of each of the given pages that is stored. The ids of all tables stand in one array,
+-- each table's from `first_id` to `last_id`. The key's index holds the hash: no row is read.
+SELECT given.place, page.id, page.row_hash
+FROM unnest(%(municipalities)s::bigint[], %(kinds)s::text[], %(firsts)s::int[], %(lasts)s::int[])
+     WITH ORDINALITY AS given (municipality_id, kind, first_id, last_id, place)
+CROSS JOIN LATERAL (
+    SELECT id, row_hash
+    FROM meeting_page
+    WHERE municipality_id = given.municipality_id
+      AND kind = given.kind
+      AND id = ANY ((%(ids)s::text[])[given.first_id:given.last_id])
+) AS page
+
+-- name: known_documents
+-- Which of the given documents are there.
+SELECT id FROM meeting_document WHERE id = ANY (%(ids)s::bigint[])
 
 -- name: add_documents
--- Make the documents that are not there yet, in key order.
+-- Make documents, in key order.
 INSERT INTO meeting_document (
     id, municipality_id, kind, meeting_name, meeting_date_text, meeting_date
 )

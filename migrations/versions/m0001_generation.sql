@@ -31,9 +31,13 @@ CREATE TABLE meeting_document (
     meeting_date      date,
     kind              text COLLATE "C" NOT NULL CHECK (kind IN ('agenda', 'minutes')),
     meeting_name      text,
-    meeting_date_text text,
-    UNIQUE NULLS NOT DISTINCT (municipality_id, kind, meeting_name, meeting_date_text)
+    meeting_date_text text
 );
+
+-- The natural key, by the digests of its texts: a text as long as a page would not fit an index.
+CREATE UNIQUE INDEX meeting_document_natural_key
+    ON meeting_document (municipality_id, kind, md5(meeting_name), md5(meeting_date_text))
+    NULLS NOT DISTINCT;
 
 COMMENT ON TABLE meeting_document IS 'The documents: one agenda or one set of minutes of a meeting. Each has pages.';
 COMMENT ON COLUMN meeting_document.meeting_date_text IS 'The date as the site gave it.';

@@ -41,6 +41,7 @@ class Rows(msgspec.Struct, frozen=True):
     rejected: tuple[DeadLetter, ...]
     next: str | None
 
+
 _MEANINGS: Final = {
     "interrupted": "the query took longer than the site allows; ask for fewer rows at once",
     "rate_limited": "too many requests for this site",

@@ -43,6 +43,8 @@ def connect(
     Raises DatabaseUnavailable, or ConfigurationError for a refusal.
     """
     parameters = {**_NETWORK, "application_name": f"pagestream {role}", **_parse(settings)}
+    # Text is sent as UTF-8 bytes, whatever the environment or the role would have it.
+    parameters["client_encoding"] = "UTF8"
     wanted = {**_SESSION, **(session or {})}
     with door():
         connection: psycopg.Connection = psycopg.Connection.connect(

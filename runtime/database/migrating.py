@@ -77,6 +77,12 @@ def _check_server(connection: psycopg.Connection) -> None:
             f"PostgreSQL {connection.info.server_version // 10000} is too old",
             remedy="use PostgreSQL 15 or newer",
         )
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"database {connection.info.dbname} stores text as {encoding}, which cannot hold it all",
+            remedy="create it with ENCODING 'UTF8' TEMPLATE template0",
+        )
 
 
 def _upgrade(connection: psycopg.Connection) -> None:

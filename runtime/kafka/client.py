@@ -64,6 +64,9 @@ _STOPS: Final = {
     **dict.fromkeys(_REFUSED, _Stops(ConfigurationError, "check the Kafka credentials and ACLs")),
     **dict.fromkeys(_NO_TOPIC, _Stops(ConfigurationError, "run `pagestream topics --create`")),
     **dict.fromkeys(_BUG, _Stops(InternalError, "a mistake in pagestream: please report it")),
+    KafkaError._AUTO_OFFSET_RESET: _Stops(  # noqa: SLF001 - its public name
+        ConfigurationError, "Kafka has lost records: restore the topic, or fill a new database"
+    ),
     _FATAL: _Stops(InternalError, "the client cannot go on: start this process again"),
 }
 """The errors after which there is no use in going on. All others pass: the broker is away, busy or

@@ -3,6 +3,7 @@
 from typing import Any, Final, NewType, Protocol, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from stamina import retry_context
 
 from runtime.errors import BrokerUnavailable, InternalError
 from runtime.kafka.client import Names, consumer_config, describe, fate
@@ -130,7 +131,9 @@ class GroupConsumer:
     def seek(self, partition: Partition, offset: int) -> None:
         """Read on at this offset."""
         try:
-            self._consumer.seek(self._names.native(partition, offset))
+            for attempt in retry_context(on=_is_too_early, timeout=5, attempts=None, wait_max=0.2):
+                with attempt:
+                    self._consumer.seek(self._names.native(partition, offset))
         except KafkaException as error:
             raise fate(error, f"seeking in {partition.topic}") from error
 
@@ -154,14 +157,15 @@ class GroupConsumer:
 
     def commit(self, positions: dict[Partition, Committed]) -> None:
         """Commit positions without waiting: a mirror for lag tools, never the truth."""
-        self._consumer.commit(
-            offsets=[
-                self._names.native(partition, position.offset, position.metadata or "")
-                for partition, position in positions.items()
-                if position.offset is not None
-            ],
-            asynchronous=True,
-        )
+        offsets = [
+            self._names.native(partition, position.offset, position.metadata or "")
+            for partition, position in positions.items()
+            if position.offset is not None
+        ]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            self._log.warning("mirror_not_committed", error=describe(error))
 
     def watermarks(self, partition: Partition, seconds: float = 10) -> tuple[int, int]:
         """Return the oldest offset of a partition and the one that the next record will get."""
@@ -174,6 +178,11 @@ class GroupConsumer:
     def close(self) -> None:
         """Leave: a static member's partitions wait for its restart, or its session's end."""
         self._consumer.close()
+
+
+def _is_too_early(error: Exception) -> bool:
+    # For a moment after its assignment a partition is not being read yet, and cannot seek.
+    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError._STATE  # noqa: SLF001
 
 
 def to_record(message: "Message[bytes, bytes]", names: Names) -> Record:

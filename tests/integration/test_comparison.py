@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from fix_services import KafkaCorner
-from fix_sink import gone, page, sent
 from fix_source import build_database
 from pydantic import SecretStr
+from samples import gone, page, sent
 
 from pagestream.comparison import Place, compare, hashes_in_source, hashes_in_topic
 from pagestream.counting import Count, Stretch, records_in_each, records_in_topics

@@ -123,7 +123,7 @@ def test_a_string_that_is_none_is_refused_without_being_shown() -> None:
     ("change", "remedy"),
     [
         ({"dbname": "no_such_database"}, "create the database"),
-        ({"password": "wrong"}, "user and password"),
+        ({"user": "no_such_role"}, "user and password"),
         ({"sslmode": "require"}, "sslmode"),
     ],
 )

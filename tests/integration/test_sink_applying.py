@@ -1,13 +1,17 @@
 """Applying batches to a real database: what each record becomes, and what it leaves untouched."""
 
+import re
 from datetime import date
 
 import psycopg
 import pytest
-from fix_sink import SITE, DirectSink, gone, now, page
+from fix_sink import DirectSink
+from samples import SITE, gone, now, page
 
 from consumers.identities import document_id, municipality_id
 from consumers.positions import PositionMoved
+from consumers.projections import pages
+from consumers.queries import load
 from schemas.records import Municipality, SiteRemoved, WalkBarrier
 from schemas.tables import Table
 from schemas.walks import Position, WalkState
@@ -72,11 +76,11 @@ def test_ids_are_the_hashes_that_anyone_can_compute(direct_sink: DirectSink) -> 
 
     stored = direct_sink.one("SELECT * FROM pagestream.meeting_document")
     computed = direct_sink.one(
-        r"""
-        SELECT ('x' || left(encode(sha256(convert_to('alameda.ca', 'UTF8')), 'hex'), 16))
+        """
+        SELECT ('x' || left(encode(sha256(convert_to('["alameda.ca"]', 'UTF8')), 'hex'), 16))
                    ::bit(64)::bigint AS municipality,
-               ('x' || left(encode(sha256(convert_to(concat_ws(E'\x1f',
-                   'alameda.ca', 'minutes', E'\x1e', '2024-02-29'), 'UTF8')), 'hex'), 16))
+               ('x' || left(encode(sha256(convert_to(
+                   '["alameda.ca","minutes",null,"2024-02-29"]', 'UTF8')), 'hex'), 16))
                    ::bit(64)::bigint AS document
         """
     )
@@ -303,3 +307,24 @@ def test_positions_move_over_exactly_the_batch(direct_sink: DirectSink) -> None:
         (Table(SITE, "minutes").partition, 3, 3),
     ]
     assert {(row["cluster_id"], row["topic_id"]) for row in found} == {("cluster", "pages")}
+
+
+def test_asking_for_hashes_reads_the_keys_alone(direct_sink: DirectSink) -> None:
+    direct_sink.apply(*(page(f"{number:04}") for number in range(500)))
+    direct_sink.do("VACUUM ANALYZE pagestream_1.meeting_page")
+    query = load(str(pages.__file__))["stored_hashes"]
+    given = {
+        "municipalities": [municipality_id(SITE)],
+        "kinds": ["minutes"],
+        "firsts": [1],
+        "lasts": [2],
+        "ids": ["0001", "0400"],
+    }
+
+    explained = direct_sink.connection.execute(f"EXPLAIN {query}", given).fetchall()
+
+    plan = " ".join(line for (line,) in explained)
+    assert "Index Only Scan using meeting_page_pkey" in plan
+    assert re.search(r"Index Cond: .* AND \(id = ANY", plan)
+    found = direct_sink.connection.execute(query, given).fetchall()
+    assert found == [(1, page_id, page(page_id).row_hash) for page_id in ("0001", "0400")]

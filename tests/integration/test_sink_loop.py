@@ -1,7 +1,9 @@
 """Whole sinks between real servers: started, stopped, killed, cut off, doubled, misled."""
 
 import signal
+import subprocess
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -9,15 +11,16 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 from fix_services import migrate
-from fix_sink import SITE, RunningSink, SinkRig, gone, now, page, sent, wait_until
+from fix_sink import SinkRig, owned_partitions, wait_until
 from pydantic import SecretStr
+from samples import SITE, gone, now, page
 from structlog.testing import capture_logs
 
 from consumers.sink import MARK
+from pagestream.embedded.kafka import EmbeddedKafka
 from pagestream.embedded.postgres import EmbeddedPostgres
 from runtime.crashpoints import CRASH_POINTS
-from runtime.errors import ConfigurationError, OwnedElsewhere, Unavailable
-from schemas.codec import TYPE_HEADER
+from runtime.settings import Settings
 from schemas.records import Municipality, WalkBarrier
 from schemas.tables import Table
 from schemas.walks import WalkState
@@ -194,6 +197,27 @@ def test_an_outage_waits_red_and_loses_nothing(
     assert rig.figures() == {1: {"created": 2, "dead_lettered": 1}}
 
 
+def test_a_broker_that_comes_back_is_read_on(
+    private_kafka: EmbeddedKafka, migrated_database: str, tmp_path: Path
+) -> None:
+    settings = Settings(
+        kafka=private_kafka.start(),
+        database=SecretStr(migrated_database),
+        state_directory=tmp_path,
+    )
+    rig = SinkRig(settings)
+    rig.publish(page("before"))
+    with rig.running() as running:
+        rig.settle(running)
+        private_kafka.kill()
+        private_kafka.start()
+        rig.publish(page("after"))
+        rig.settle(running)
+
+    assert rig.ids() == ["after", "before"]
+    assert rig.figures() == {1: {"created": 2}}
+
+
 def test_a_table_that_is_locked_for_long_holds_reading_back(sink_rig: SinkRig) -> None:
     with capture_logs() as logs, sink_rig.running(sink_batch=10) as running:
         with psycopg.connect(sink_rig.settings.database.get_secret_value()) as other:
@@ -218,11 +242,14 @@ def test_two_sinks_share_the_work_and_one_takes_over(sink_rig: SinkRig) -> None:
         with sink_rig.running(sink_batch=50) as first:
             publish_sites(sink_rig, 100, walk=2)
             sink_rig.settle(first)
-            wait_until(lambda: _owned(first) and _owned(second), "both to own partitions")
-            assert _owned(first) + _owned(second) == 48
+            wait_until(
+                lambda: owned_partitions(first) and owned_partitions(second),
+                "both to own partitions",
+            )
+            assert owned_partitions(first) + owned_partitions(second) == 48
         publish_sites(sink_rig, 100, walk=3, edited="!")
         sink_rig.settle(second)
-        assert _owned(second) == 48
+        assert owned_partitions(second) == 48
 
     assert sink_rig.figures() == {
         1: {"created": 500},
@@ -231,78 +258,29 @@ def test_two_sinks_share_the_work_and_one_takes_over(sink_rig: SinkRig) -> None:
     }
 
 
-def _owned(running: RunningSink) -> int:
-    value = running.metrics.registry.get_sample_value(
-        "pagestream_owned_partitions", {"topic": "pages"}
+def test_a_frozen_sink_that_wakes_up_changes_nothing(sink_rig: SinkRig) -> None:
+    publish_sites(sink_rig, 400)
+    frozen = sink_rig.start_process(PAGESTREAM_SINK_BATCH="20")
+    wait_until(sink_rig.ids, "the first page")
+    wait_until(lambda: _freeze_between_transactions(sink_rig, frozen), "a moment to freeze it")
+    with sink_rig.running(sink_slot="second") as second:
+        sink_rig.settle(second)
+        frozen.send_signal(signal.SIGCONT)
+        publish_sites(sink_rig, 400, walk=2, edited="!")
+        sink_rig.settle(second)
+        assert frozen.poll() is None
+
+    assert len(sink_rig.ids()) == 2000
+    assert sink_rig.figures() == {1: {"created": 2000}, 2: {"updated": 2000}}
+
+
+def _freeze_between_transactions(rig: SinkRig, process: subprocess.Popen[str]) -> bool:
+    """Stop a sink for a while, unless it holds locks that its successor would wait for."""
+    process.send_signal(signal.SIGSTOP)
+    busy = rig.rows(
+        "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pagestream sink-1'"
+        " AND datname = current_database() AND state <> 'idle'"
     )
-    return int(value or 0)
-
-
-def test_a_slot_is_one_process_own(sink_rig: SinkRig) -> None:
-    with sink_rig.running() as running:
-        wait_until(lambda: _owned(running), "partitions")
-        assert isinstance(RunningSink(sink_rig.settings).ended(), OwnedElsewhere)
-
-
-def test_a_state_of_a_newer_version_stops_it(sink_rig: SinkRig) -> None:
-    state = sent(WalkState(site=SITE, kind="minutes"))
-    state.headers[TYPE_HEADER] = b"WalkState/99"
-    sink_rig.publish(state)
-
-    process = sink_rig.start_process()
-
-    assert process.wait(60) == ConfigurationError.exit_code
-    assert process.stderr is not None
-    assert "WalkState of version 99" in process.stderr.read()
-    assert not sink_rig.rows("SELECT * FROM pagestream.dead_letter")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ("topic_id = 'another'", "another topic pages"),
-        ("cluster_id = 'another'", "another topic pages"),
-        ("next_offset = 1000000", "Kafka has lost records"),
-    ],
-)
-def test_a_position_that_means_nothing_here_stops_it(
-    sink_rig: SinkRig, change: str, words: str
-) -> None:
-    sink_rig.publish(page("a"))
-    with sink_rig.running() as running:
-        sink_rig.settle(running)
-    sink_rig.do(f"UPDATE pagestream_1.sink_position SET {change}")
-
-    error = RunningSink(sink_rig.settings).ended()
-
-    assert isinstance(error, ConfigurationError)
-    assert words in str(error)
-
-
-def test_without_a_schema_it_says_what_to_run(sink_rig: SinkRig) -> None:
-    sink_rig.do("DROP SCHEMA pagestream_log CASCADE")
-
-    error = RunningSink(sink_rig.settings).ended()
-
-    assert isinstance(error, ConfigurationError)
-    assert "run `pagestream migrate`" in str(error)
-
-
-def test_without_a_database_it_says_so_at_once(sink_rig: SinkRig) -> None:
-    nowhere = SecretStr("postgresql://127.0.0.1:1/pagestream")
-
-    error = RunningSink(sink_rig.settings.model_copy(update={"database": nowhere})).ended()
-
-    assert isinstance(error, Unavailable)
-    assert "PAGESTREAM_DATABASE" in str(error)
-
-
-def test_without_topics_it_says_what_to_run(sink_rig: SinkRig) -> None:
-    elsewhere = sink_rig.settings.model_copy(
-        update={"topic_prefix": f"{sink_rig.settings.topic_prefix}-none"}
-    )
-
-    error = RunningSink(elsewhere).ended()
-
-    assert isinstance(error, ConfigurationError)
-    assert "missing" in str(error)
+    if busy:
+        process.send_signal(signal.SIGCONT)
+    return not busy

@@ -1,8 +1,8 @@
 """COPY's text format, written by hand: every text comes back, and one line is one row."""
 
-from fix_sink import page
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import page
 
 from consumers.copying import PAGE_COLUMNS, field, page_line
 

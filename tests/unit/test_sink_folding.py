@@ -1,8 +1,8 @@
 """Folding a batch: the last record of a key decides, every record is counted, by a simple model."""
 
-from fix_sink import SITE, gone, now, page, sent
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import SITE, gone, now, page, sent
 
 from consumers.batches import Item, Rejected
 from consumers.folding import Changes, Fold

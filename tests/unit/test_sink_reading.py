@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from fix_sink import SITE, gone, now, page, sent
+from samples import SITE, gone, now, page, sent
 
 from consumers.projections import dead_letters, municipalities, pages, walks
 from consumers.reading import Named, what_key_names
