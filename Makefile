@@ -1,5 +1,5 @@
 # Everything from a bare machine: Python 3.11 or newer, make, and a network to the package indexes.
-# `make` lists the targets. ARGS goes to the command: make test ARGS="-n 2 -k sink"
+# `make` lists the targets. ARGS goes to the command: make test ARGS="-k sink"
 
 PYTHON ?= python3
 ARGS ?=
@@ -26,7 +26,7 @@ up: ready ## run Kafka, PostgreSQL, a source and all of pagestream until Ctrl-C
 	@$(BIN)/pagestream up $(ARGS)
 
 test: ready ## run the tests, on Docker's servers or on embedded ones
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint: ready ## check style, format, types and the direction of imports
 	@$(BIN)/ruff check
