@@ -80,7 +80,7 @@ def _check_server(connection: psycopg.Connection) -> None:
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise ConfigurationError(
-            f"database {connection.info.dbname} stores text as {encoding}, which cannot hold it all",
+            f"database {connection.info.dbname} stores text as {encoding}, not every text",
             remedy="create it with ENCODING 'UTF8' TEMPLATE template0",
         )
 
