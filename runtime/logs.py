@@ -10,7 +10,7 @@ import structlog
 from runtime.settings import Settings
 
 # Libraries that say at INFO what must not be said: whole addresses, every checkout.
-_QUIETENED = ("httpx", "httpcore", "psycopg.pool", "alembic")
+QUIETENED = ("httpx", "httpcore", "psycopg.pool", "alembic")
 
 
 def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
@@ -45,7 +45,7 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # Whoever retries says so itself, in its own words and no more often than is of use.
     stamina.instrumentation.set_on_retry_hooks([])
-    for name in _QUIETENED:
+    for name in QUIETENED:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

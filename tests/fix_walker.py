@@ -100,9 +100,11 @@ class WalkerRig:
         assert newest is None or isinstance(newest, WalkState)
         return newest
 
-    def wait_for(self, table: Table, reached: Callable[[WalkState], bool]) -> WalkState:
+    def wait_for(
+        self, table: Table, reached: Callable[[WalkState], bool], seconds: float = _DEADLINE
+    ) -> WalkState:
         """Return the first state of a table that has `reached` what is waited for."""
-        deadline = time.monotonic() + _DEADLINE
+        deadline = time.monotonic() + seconds
         seen: Message | None = None
         with LogReader(self.settings) as reader:
             reader.follow({Partition(WALKS.name, table.partition): -2})
@@ -113,7 +115,7 @@ class WalkerRig:
                     assert isinstance(seen, WalkState)
                     if reached(seen):
                         return seen
-        raise AssertionError(f"not reached within {_DEADLINE} s; the last state was {seen}")
+        raise AssertionError(f"not reached within {seconds} s; the last state was {seen}")
 
 
 @pytest.fixture

@@ -250,7 +250,7 @@ def test_what_the_broker_refuses_for_good_fails_its_walk_and_no_other(
     walker_rig.wait_for(ALAMEDA, over)
     admin.incremental_alter_configs([changed])[changed].result(20)
     walker_rig.send(StartWalk, ALAMEDA, rows=ROWS)
-    failed = walker_rig.wait_for(ALAMEDA, lambda state: state.walk == 2 and over(state))
+    failed = walker_rig.wait_for(ALAMEDA, lambda state: state.walk == 2 and over(state), 120)
     assert failed.status == "failed"
     assert "Kafka refused this step 5 times" in (failed.error or "")
     assert walker.poll() is None
