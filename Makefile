@@ -26,7 +26,7 @@ up: ready ## run Kafka, PostgreSQL, a source and all of pagestream until Ctrl-C
 	@$(BIN)/pagestream up $(ARGS)
 
 test: ready ## run the tests, on Docker's servers or on embedded ones
-	@$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: ready ## check style, format, types and the direction of imports
 	@$(BIN)/ruff check

@@ -1,24 +1,23 @@
 """Fixtures for real Kafka and PostgreSQL servers, and for a test's own corner of them.
 
-Which servers is decided once per run, by the first of these that fits:
+The processes of `pytest -n` share one set of servers, which the process that directs them starts
+when the first test asks for it:
 
-1. `PAGESTREAM_TEST_KAFKA` and `PAGESTREAM_TEST_DATABASE`: servers that somebody else runs;
-2. containers, when a Docker engine answers;
-3. the embedded servers.
-
-`PAGESTREAM_TEST_BACKEND=docker` or `=embedded` forces the second or the third.
+1. A worker makes the file `wanted`, and waits for `ready`.
+2. The director starts the servers and writes `ready`: their addresses, or why there are none.
+3. The director ends the servers after the last worker.
 """
 
-import gc
-import os
+import json
 import tempfile
+import threading
+import time
 import uuid
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -26,30 +25,23 @@ from confluent_kafka.admin import AdminClient
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
+from servers import (
+    Backend,
+    Services,
+    choose_backend,
+    quick_kafka,
+    quick_postgres,
+    running,
+    state_directory,
+)
 
 from pagestream.embedded.kafka import EmbeddedKafka
-from pagestream.embedded.postgres import FORGETFUL, EmbeddedPostgres
-from pagestream.embedded.processes import free_port
-from pagestream.embedded.server import EmbeddedServer
-from pagestream.embedded.stack import Stack
+from pagestream.embedded.postgres import EmbeddedPostgres
 from runtime.database import migrating
 from runtime.settings import Settings
 
-Backend = Literal["given", "docker", "embedded"]
-
-KAFKA_IMAGE: Final = "apache/kafka:4.3.1"
-POSTGRES_IMAGE: Final = "postgres:18-alpine"
-_START_SECONDS: Final = 120
 _ADMIN_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True)
-class Services:
-    """The servers of this run: Kafka's bootstrap address, PostgreSQL's URL, and whose they are."""
-
-    kafka: str
-    database: str
-    backend: Backend
+_START_SECONDS: Final = 200.0
 
 
 @dataclass(frozen=True)
@@ -63,51 +55,78 @@ class KafkaCorner:
     prefix: str
 
 
-def choose_backend() -> Backend:
-    """Return whose servers this run uses."""
-    forced = os.environ.get("PAGESTREAM_TEST_BACKEND")
-    if forced == "embedded":
-        return "embedded"
-    if forced == "docker" and not _docker_answers_quietly():
-        raise pytest.UsageError("PAGESTREAM_TEST_BACKEND=docker: no Docker engine answers")
-    if forced == "docker":
-        return "docker"
-    if forced:
-        raise pytest.UsageError(f"PAGESTREAM_TEST_BACKEND={forced}: must be docker or embedded")
-    given = [f"PAGESTREAM_TEST_{name}" in os.environ for name in ("KAFKA", "DATABASE")]
-    if any(given):
-        if not all(given):
-            raise pytest.UsageError("set both PAGESTREAM_TEST_KAFKA and PAGESTREAM_TEST_DATABASE")
-        return "given"
-    return "docker" if _docker_answers_quietly() else "embedded"
+class SharedServers:
+    """The director's side: servers that start when a worker wants them."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._folder = tempfile.TemporaryDirectory(prefix="pagestream-shared-")
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="shared-servers")
+        self._thread.start()
+
+    @property
+    def folder(self) -> str:
+        """Where workers ask and are answered."""
+        return self._folder.name
+
+    def close(self) -> None:
+        """End the servers."""
+        self._over.set()
+        self._thread.join()
+        self._folder.cleanup()
+
+    def _serve(self) -> None:
+        folder = Path(self.folder)
+        while not (folder / "wanted").exists():
+            if self._over.wait(0.05):
+                return
+        try:
+            with running(self._backend) as services:
+                self._answer(asdict(services))
+                self._over.wait()
+        except Exception as error:  # whatever it is, every worker must hear of it
+            self._answer({"error": f"{type(error).__name__}: {error}"})
+            raise
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        written = Path(self.folder) / "ready.new"
+        written.write_text(json.dumps(answer))
+        written.rename(written.with_name("ready"))
 
 
-def _docker_answers() -> bool:
-    """Ask the engine: a client alone runs no containers."""
-    import docker  # noqa: PLC0415 - a second of import that most runs do without
-
-    try:
-        client = docker.from_env(timeout=3)
-    except docker.errors.DockerException:
-        return False
-    client.close()
-    return True
-
-
-def _docker_answers_quietly() -> bool:
-    """Ask the engine, and sweep up the socket that its client leaves open where there is none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        answers = _docker_answers()
-        gc.collect()
-    return answers
+@contextmanager
+def directed(folder: Path) -> Iterator[Services]:
+    """Have the servers that all workers of this run share."""
+    (folder / "wanted").touch()
+    ready, deadline = folder / "ready", time.monotonic() + _START_SECONDS
+    while not ready.exists():
+        assert time.monotonic() < deadline, "the servers should have started"
+        time.sleep(0.05)
+    answer = json.loads(ready.read_text())
+    if "error" in answer:
+        pytest.fail(f"the servers did not start: {answer['error']}", pytrace=False)
+    yield Services(**answer)
 
 
 _BACKEND: Final = pytest.StashKey[Backend]()
+_SHARED: Final = pytest.StashKey[SharedServers]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_BACKEND] = choose_backend()
+    if config.getoption("numprocesses", None):
+        config.stash[_SHARED] = SharedServers(config.stash[_BACKEND])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["servers"] = node.config.stash[_SHARED].folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _SHARED in config.stash:
+        config.stash[_SHARED].close()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -116,103 +135,11 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def services(pytestconfig: pytest.Config) -> Iterator[Services]:
-    """Kafka and PostgreSQL, shared by all tests of this process: use your own corner of them."""
-    start: dict[Backend, Callable[[], AbstractContextManager[Services]]] = {
-        "given": _given,
-        "docker": _containers,
-        "embedded": _embedded,
-    }
-    with start[pytestconfig.stash[_BACKEND]]() as running:
-        yield running
-
-
-@contextmanager
-def _given() -> Iterator[Services]:
-    kafka, database = (os.environ[f"PAGESTREAM_TEST_{name}"] for name in ("KAFKA", "DATABASE"))
-    yield Services(kafka, database, "given")
-
-
-@contextmanager
-def _embedded() -> Iterator[Services]:
-    with state_directory() as state:
-        servers = (quick_postgres(state / "postgres"), quick_kafka(state / "kafka"))
-        database, kafka = Stack(state, servers).start()
-        try:
-            yield Services(kafka, database, "embedded")
-        finally:
-            kill_all(*servers)
-
-
-@contextmanager
-def state_directory() -> Iterator[Path]:
-    """Have a directory for servers' data; unlike `tmp_path`, another user may enter it.
-
-    Root runs PostgreSQL as nobody where user namespaces are forbidden.
-    """
-    with tempfile.TemporaryDirectory(prefix="pagestream-test-") as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory)
-
-
-@contextmanager
-def _containers() -> Iterator[Services]:
-    # The containers' own Kafka module knows only another vendor's images.
-    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - as docker
-    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - likewise
-    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
-
-    with PostgresContainer(POSTGRES_IMAGE, driver=None) as postgres:
-        host, port = postgres.get_container_host_ip(), free_port()
-        started = LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(
-            _START_SECONDS
-        )
-        kafka = DockerContainer(KAFKA_IMAGE).with_bind_ports(9092, port).waiting_for(started)
-        # What the broker tells clients to connect to must be known before it starts.
-        for name, value in _container_settings(f"{host}:{port}").items():
-            kafka.with_env(f"KAFKA_{name.upper().replace('.', '_')}", value)
-        with kafka:
-            yield Services(f"{host}:{port}", postgres.get_connection_url(), "docker")
-
-
-def _container_settings(advertised: str) -> dict[str, str]:
-    """Return the whole configuration: with one variable given, the image drops its own."""
-    return {
-        "node.id": "1",
-        "process.roles": "broker,controller",
-        "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
-        "advertised.listeners": f"PLAINTEXT://{advertised}",
-        "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": "1@localhost:9093",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "offsets.topic.replication.factor": "1",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
-        "group.initial.rebalance.delay.ms": "0",
-        "group.min.session.timeout.ms": "1000",
-        "auto.create.topics.enable": "false",
-    }
-
-
-def quick_kafka(state: Path) -> EmbeddedKafka:
-    """Return an embedded broker that starts fast and forgets deleted topics at once."""
-    return EmbeddedKafka(
-        state,
-        heap="384m",
-        repository=os.environ.get("PAGESTREAM_MAVEN_URL"),
-        settings={"log.segment.delete.delay.ms": "1000"},
-    )
-
-
-def quick_postgres(state: Path) -> EmbeddedPostgres:
-    """Return an embedded PostgreSQL that does not wait for the disk."""
-    return EmbeddedPostgres(state, settings=FORGETFUL)
-
-
-def kill_all(*servers: EmbeddedServer) -> None:
-    """End servers whose data nobody wants."""
-    for server in servers:
-        server.kill()
+    """Kafka and PostgreSQL, shared by all tests: use your own corner of them."""
+    worker = getattr(pytestconfig, "workerinput", None)
+    shared = directed(Path(worker["servers"])) if worker else None
+    with shared or running(pytestconfig.stash[_BACKEND]) as running_services:
+        yield running_services
 
 
 @pytest.fixture

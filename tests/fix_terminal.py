@@ -15,8 +15,9 @@ from typing import Any, Final, LiteralString
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
-from fix_services import KafkaCorner, Services, created_database
+from fix_services import KafkaCorner, created_database
 from fix_source import SourceFarm, SourceSite, make_pages
+from servers import Services
 
 SCRIPT: Final = Path(sys.executable).with_name("pagestream")
 _DEADLINE: Final = 60.0

@@ -103,7 +103,7 @@ def test_every_variable_that_is_named_exists(page: Path) -> None:
 
 
 def test_variables_outside_the_settings_are_few_and_in_use() -> None:
-    code = "".join(path.read_text() for path in (ROOT / "tests").glob("fix_*.py"))
+    code = "".join(path.read_text() for path in (ROOT / "tests").glob("*.py"))
     code += text_of("runtime/crashpoints.py")
     assert all(name in code for name in NOT_SETTINGS)
 

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import psycopg
 import pytest
-from fix_services import Services, created_database
+from fix_services import created_database
 from fix_source import UNTYPED, build_database, make_page
 from oracle import compare, storable
+from servers import Services
 
 from schemas.hashing import row_hash
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import psycopg
 import pytest
-from fix_services import Services
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from servers import Services
 
 import schemas
 from schemas.hashing import HASH_VERSION, HASHED_FIELDS, row_hash

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from fix_services import quick_kafka, quick_postgres, state_directory
 from fix_source import build_database, make_page
+from servers import quick_kafka, quick_postgres, state_directory
 
 from pagestream.embedded import postgres
 from pagestream.embedded.kafka import EmbeddedKafka
@@ -211,7 +211,7 @@ def test_a_server_outlives_the_thread_that_started_it(private_postgres: Embedded
 PARENT = """
     import signal, sys
     from pathlib import Path
-    from fix_services import quick_kafka, quick_postgres
+    from servers import quick_kafka, quick_postgres
     from pagestream.embedded.datasette import EmbeddedDatasette
     from pagestream.embedded.stack import Stack
 

@@ -13,11 +13,11 @@ import psycopg
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from fix_services import Services
 from fix_sink import wait_until
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
+from servers import Services
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 

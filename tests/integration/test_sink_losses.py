@@ -6,10 +6,11 @@ import msgspec
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
-from fix_services import Services, created_database
+from fix_services import created_database
 from fix_sink import DirectSink, RunningSink, SinkRig, wait_until
 from pydantic import SecretStr
 from samples import page, sent
+from servers import Services
 
 from consumers.dead_letters import DeadLetterPolicy, FloodError
 from consumers.registry import CONSUMERS

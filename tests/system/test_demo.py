@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -26,8 +27,11 @@ def processes_on(state: Path) -> list[int]:
 
 
 def children_of(process: subprocess.Popen[str]) -> list[int]:
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    children = []
+    for task in Path(f"/proc/{process.pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            children += [int(child) for child in task.read_text().split()]
+    return children
 
 
 def lives(process_id: int) -> bool:
