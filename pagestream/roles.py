@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
-import consumers.sink
+import consumers.sink.loop
 import producer.role
 from pagestream.access import check_kafka_listens
 from producer.datasette.client import DatasetteSource
@@ -26,7 +26,7 @@ def _walk(settings: Settings, stop: StopSignal, metrics: Metrics, readiness: Rea
         source.close()
 
 
-_LOOPS: Final[Mapping[Role, Loop]] = {"walker": _walk, "sink": consumers.sink.run}
+_LOOPS: Final[Mapping[Role, Loop]] = {"walker": _walk, "sink": consumers.sink.loop.run}
 
 
 def run_role(role: Role, settings: Settings) -> None:

@@ -18,11 +18,11 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 from samples import sent
 
-from consumers import positions, sink
-from consumers.applying import Applier
 from consumers.batches import Batch, BatchBuilder, Item, Rejected
-from consumers.positions import Origin
 from consumers.registry import CONSUMERS, Consumer
+from consumers.sink import loop, positions
+from consumers.sink.applying import Applier
+from consumers.sink.positions import Origin
 from runtime.database.connections import connect
 from runtime.errors import RecordError
 from runtime.health import Readiness
@@ -99,7 +99,7 @@ class DirectSink(Rows):
         self.settings = settings
         self.metrics = Metrics()
         self.applier = self.applier_with(CONSUMERS)
-        self.connection = sink.open_connection(settings)
+        self.connection = loop.open_connection(settings)
         self._next: Counter[Partition] = Counter()
 
     def applier_with(self, consumers: Sequence[Consumer]) -> Applier:
@@ -171,7 +171,7 @@ class RunningSink:
 
     def _run(self, settings: Settings) -> None:
         try:
-            sink.run(settings, self.stop, self.metrics, self.readiness)
+            loop.run(settings, self.stop, self.metrics, self.readiness)
         except BaseException as error:  # noqa: BLE001 - the test's thread looks at it
             self.error = error
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from consumers.sink import run
+from consumers.sink.loop import run
 from runtime.errors import Stop
 from runtime.health import Readiness
 from runtime.lifecycle import StopSignal

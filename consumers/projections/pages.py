@@ -21,10 +21,10 @@ import msgspec
 import psycopg
 
 from consumers.batches import Item
-from consumers.copying import PAGE_COLUMNS, page_line
-from consumers.folding import UNKNOWN_WALK, Changes, Fold, Tombstone
 from consumers.identities import document_id
-from consumers.meeting_dates import meeting_date
+from consumers.projections.copying import PAGE_COLUMNS, page_line
+from consumers.projections.folding import UNKNOWN_WALK, Changes, Fold, Tombstone
+from consumers.projections.meeting_dates import meeting_date
 from consumers.queries import load
 from consumers.reading import Address, address, check_key, check_partition, read_message
 from runtime.errors import RecordError

@@ -9,9 +9,9 @@ from fix_sink import DirectSink
 from samples import SITE, gone, now, page
 
 from consumers.identities import document_id, municipality_id
-from consumers.positions import PositionMoved
 from consumers.projections import pages
 from consumers.queries import load
+from consumers.sink.positions import PositionMoved
 from schemas.records import Municipality, SiteRemoved, WalkBarrier
 from schemas.tables import Table
 from schemas.walks import Position, WalkState
@@ -289,7 +289,7 @@ def test_without_the_compare_and_swap_the_zombie_would_have_won(
     direct_sink.forget_offsets()
     direct_sink.apply(page("a", text="of the owner"))
 
-    monkeypatch.setattr("consumers.positions.move", lambda *_: None)
+    monkeypatch.setattr("consumers.sink.positions.move", lambda *_: None)
     direct_sink.applier.apply(direct_sink.connection, zombie)
 
     stored = direct_sink.rows("SELECT text FROM pagestream.meeting_page ORDER BY id")

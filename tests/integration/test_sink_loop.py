@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from samples import SITE, gone, now, page
 from structlog.testing import capture_logs
 
-from consumers.sink import MARK
+from consumers.sink.loop import MARK
 from pagestream.embedded.kafka import EmbeddedKafka
 from pagestream.embedded.postgres import EmbeddedPostgres
 from runtime.crashpoints import CRASH_POINTS

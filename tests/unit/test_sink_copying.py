@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import page
 
-from consumers.copying import PAGE_COLUMNS, field, page_line
+from consumers.projections.copying import PAGE_COLUMNS, field, page_line
 
 ESCAPES = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\\\": "\\"}
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from samples import SITE, gone, now, page, sent
 
 from consumers.batches import Item, Rejected
-from consumers.folding import Changes, Fold
 from consumers.projections import pages
+from consumers.projections.folding import Changes, Fold
 from runtime.errors import RecordError
 from runtime.kafka.records import Outgoing, Record
 from schemas.message import Message

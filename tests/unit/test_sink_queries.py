@@ -6,9 +6,10 @@ from types import ModuleType
 
 import pytest
 
-from consumers import dead_letters, positions
+from consumers import dead_letters
 from consumers.projections import municipalities, pages, walks
 from consumers.queries import load
+from consumers.sink import positions
 
 MODULES = [dead_letters, positions, municipalities, pages, walks]
 

@@ -16,7 +16,7 @@ _SLICE: Final = 0.5
 
 
 class Persists(Protocol):
-    """Applies one batch; see `consumers.persisting`."""
+    """Applies one batch; see `consumers.sink.persisting`."""
 
     @property
     def waits(self) -> bool:

@@ -21,11 +21,12 @@ from typing import Final
 import msgspec
 import psycopg
 
-from consumers import dead_letters, positions
+from consumers import dead_letters
 from consumers.batches import Batch, Item, Rejected
-from consumers.positions import Origin
 from consumers.projections import municipalities
 from consumers.registry import Consumer
+from consumers.sink import positions
+from consumers.sink.positions import Origin
 from runtime.crashpoints import crash_point
 from runtime.database.connections import deadline
 from runtime.database.fates import door

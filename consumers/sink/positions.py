@@ -12,8 +12,8 @@ import msgspec
 import psycopg
 
 from consumers.batches import Position, Span
-from consumers.outages import Outage
 from consumers.queries import load
+from consumers.sink.outages import Outage
 from runtime.database.fates import door
 from runtime.errors import ConfigurationError, DatabaseUnavailable, Retry, Unavailable
 from runtime.kafka.cluster import Cluster

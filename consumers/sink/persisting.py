@@ -5,10 +5,10 @@ from typing import Final
 
 import psycopg
 
-from consumers.applying import Applier
 from consumers.batches import Batch
-from consumers.outages import Outage
-from consumers.positions import PositionMoved
+from consumers.sink.applying import Applier
+from consumers.sink.outages import Outage
+from consumers.sink.positions import PositionMoved
 from runtime.database.fates import is_cancelled
 from runtime.errors import DatabaseUnavailable, Unavailable
 

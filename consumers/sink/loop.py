@@ -1,8 +1,8 @@
 """The sink: applies every record of its topics to PostgreSQL, exactly once and in order per table.
 
 The loop reads and decodes; a writer thread applies. PostgreSQL's positions are the truth: they are
-moved in the transaction that writes the rows (see `consumers.applying`), and where partitions are
-assigned, reading starts from them. Kafka's committed offsets follow, for lag tools only.
+moved in the transaction that writes the rows (see `consumers.sink.applying`), and where partitions
+are assigned, reading starts from them. Kafka's committed offsets follow, for lag tools only.
 
 1. Partitions assigned: read their positions from PostgreSQL; start there, or at the earliest.
 2. Read records; decode them; gather them into a batch while the writer has its hands full.
@@ -18,14 +18,14 @@ from typing import Final
 
 import psycopg
 
-from consumers.applying import Applier
 from consumers.batches import BatchBuilder, Item, Position, Rejected
-from consumers.outages import Outage
-from consumers.persisting import Persistence
-from consumers.positions import Origin, PositionMoved, PositionReader
 from consumers.projections import pages
 from consumers.registry import CONSUMERS, Consumer
-from consumers.writing import Writer
+from consumers.sink.applying import Applier
+from consumers.sink.outages import Outage
+from consumers.sink.persisting import Persistence
+from consumers.sink.positions import Origin, PositionMoved, PositionReader
+from consumers.sink.writing import Writer
 from migrations import GENERATION
 from runtime.crashpoints import crash_point
 from runtime.database.connections import connect, connect_at_start
