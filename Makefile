@@ -9,7 +9,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help ready demo up test lint docs lock clean
+.PHONY: help ready demo up test bench soak lint docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ up: ready ## run Kafka, PostgreSQL, a source and all of pagestream until Ctrl-C
 test: ready ## run the tests, on Docker's servers or on embedded ones
 	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
+soak: ready ## run the whole road through faults drawn by chance; started again, it goes on
+	@PYTHONPATH=tests $(BIN)/python -P -m soak $(ARGS)
+
+bench: ready ## measure everything beside its peers: about 20 minutes on an idle machine
+	@$(BIN)/python -m bench $(ARGS)
+
 lint: ready ## check style, format, types and the direction of imports
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -42,6 +48,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 lock: ready ## choose the newest dependencies that fit, and lock them
 	@$(LOCK) pyproject.toml --extra embedded --group dev -o requirements.lock
+	@$(LOCK) pyproject.toml --constraint requirements.lock -o deploy/run.lock
+	@echo hatchling | $(LOCK) - --constraint requirements.lock -o deploy/build.lock
 	@echo 'datasette==0.65.*' | $(LOCK) - -o pagestream/embedded/datasette-0.65.lock
 	@echo 'datasette>=1.0a0,<2' | $(LOCK) - -o pagestream/embedded/datasette-1.0.lock
 

@@ -1,6 +1,7 @@
 """A batch: records in order, and the stretch of each partition that applying them covers."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -14,18 +15,24 @@ class Position(msgspec.Struct, frozen=True):
 
     `next_offset` is the offset of the next record to be applied, None where nothing ever was.
     Records below `counted_from` have been counted before: after a reset to an earlier offset they
-    are applied again without changing a figure.
+    are applied again without changing a figure. `age` is the time since the partition was last
+    applied to its end, or begun.
     """
 
     next_offset: int | None = None
     counted_from: int = 0
+    age: timedelta = timedelta()
 
 
 class Span(msgspec.Struct, frozen=True):
-    """What a batch covers of one partition: from its position `start` up to the offset `end`."""
+    """What a batch covers of one partition: from its position `start` up to the offset `end`.
+
+    `caught_up` says that the partition held nothing beyond it when it was read.
+    """
 
     start: Position
     end: int
+    caught_up: bool = False
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -71,7 +78,8 @@ class Batch(msgspec.Struct, frozen=True):
                 continue
             first[partition] = Span(span.start, end)
             if end < span.end:
-                second[partition] = Span(Position(end, span.start.counted_from), span.end)
+                rest = Position(end, span.start.counted_from)
+                second[partition] = Span(rest, span.end, span.caught_up)
         return Batch(earlier, first), Batch(later, second)
 
 
@@ -85,10 +93,12 @@ class BatchBuilder:
         self._items: list[Item] = []
         self._bytes = 0
         self._ends: dict[Partition, int] = {}
+        self._log_ends: dict[Partition, int] = {}
 
     def place(self, positions: dict[Partition, Position]) -> None:
         """Forget what was gathered, and gather from these positions in these partitions."""
         self._positions = positions
+        self._log_ends = {}
         self._start_anew()
 
     def drop(self, partitions: Iterable[Partition]) -> None:
@@ -102,6 +112,7 @@ class BatchBuilder:
         ends = {partition: end for partition, end in self._ends.items() if partition not in gone}
         for partition in gone:
             self._positions.pop(partition, None)
+            self._log_ends.pop(partition, None)
         self._start_anew()
         self._items, self._ends = kept, ends
         self._bytes = sum(len(item.record.value or b"") for item in kept)
@@ -117,14 +128,14 @@ class BatchBuilder:
         self._bytes += len(record.value or b"")
         self._ends[Partition(record.topic, record.partition)] = record.offset + 1
 
-    def lost(self, partition: Partition, end: int) -> bool:
-        """Tell whether a log that ends at `end` is shorter than what was gathered or applied."""
+    def reached(self, partition: Partition) -> int | None:
+        """Return the offset up to which the partition was gathered or applied."""
         position = self._positions.get(partition)
-        reached = self._ends.get(partition, position.next_offset if position else None)
-        return reached is not None and end < reached
+        return self._ends.get(partition, position.next_offset if position else None)
 
     def reach(self, partition: Partition, offset: int) -> None:
         """Note that `partition` holds no further record below `offset`: markers, perhaps."""
+        self._log_ends[partition] = offset
         if offset > 0 and self._is_beyond(partition, offset - 1):
             self._ends[partition] = offset
 
@@ -150,7 +161,9 @@ class BatchBuilder:
     def take(self) -> Batch:
         """Return what was gathered as a batch, and gather on from its end."""
         spans = {
-            partition: Span(self._positions[partition], end)
+            partition: Span(
+                self._positions[partition], end, caught_up=end == self._log_ends.get(partition)
+            )
             for partition, end in self._ends.items()
         }
         batch = Batch(self._items, spans)

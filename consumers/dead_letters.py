@@ -74,10 +74,13 @@ def from_record(record: Record, rejected: Rejected) -> DeadLetter:
 
 
 def store(connection: psycopg.Connection, found: Sequence[tuple[DeadLetter, Record]]) -> None:
-    """Store dead letters, each with the record that brought it, in the order given."""
-    if found:
-        with connection.cursor() as cursor:
-            cursor.executemany(_QUERIES["store"], [_row(*pair) for pair in found])
+    """Store dead letters, each with the record that brought it, in the order given.
+
+    One by one: the driver's `executemany` leaves the transaction in a state in which the server's
+    deadline for idle ones does not run, so that a process frozen there would hold its locks.
+    """
+    for pair in found:
+        connection.execute(_QUERIES["store"], _row(*pair))
 
 
 def check_flood(connection: psycopg.Connection, topic: str, policy: DeadLetterPolicy) -> None:

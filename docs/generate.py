@@ -17,6 +17,8 @@ from typing import Any, Final
 import msgspec
 import typer
 
+from bench.report import render
+from bench.results import FILE, Results
 from pagestream.cli.app import app
 from runtime import errors
 from runtime.metrics import METRICS
@@ -252,6 +254,14 @@ def exit_codes_part() -> str:
     return _table(("code", "error", "meaning"), rows)
 
 
+# Performance
+
+
+def performance_part() -> str:
+    """Return the figures of the newest benchmark run that is kept."""
+    return render(msgspec.json.decode((ROOT / FILE).read_bytes(), type=Results))
+
+
 # The command line
 
 
@@ -292,6 +302,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "metrics": metrics_part,
     "exit-codes": exit_codes_part,
     "commands": commands_part,
+    "performance": performance_part,
 }
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import msgspec
 
 from pagestream.progress import Outlook, RateMeter, outlook, work_done
 from pagestream.requests import new_id, sender
-from pagestream.walks import OVER, StateFollower
+from pagestream.walks import OVER, UNFINISHED, StateFollower
 from schemas.commands import StartWalk
 from schemas.tables import Table
 from schemas.walks import WalkState
@@ -70,40 +70,52 @@ def start_walks(
 class FollowedWalk:
     """One walk that somebody waits for: its state, what is stored of it, and how fast it goes.
 
-    `before` is the state in which its table was when the walk was asked for.
+    `before` is the state in which its table was when the walk was asked for, `waits` whether the
+    walker answered that this walk begins when the one before has ended.
     """
 
-    def __init__(self, before: WalkState) -> None:
+    def __init__(self, before: WalkState, *, waits: bool = False) -> None:
         self.table: Final = before.table
         self.number: Final = before.walk + 1
         self.state: WalkState | None = None
         self.stored: Stored | None = None
+        self.changes = 0
+        """How many changes of its table's state were seen: while it grows, a walker is at work."""
         self.fetching = RateMeter()
         self._working = RateMeter()
         self._counted_before = before.pages + before.rejected if before.status in OVER else None
-        self._followed_by_another = False
+        self._waits = waits
+        self._before = before
+        self._last_barrier: int | None = None
+
+    @property
+    def held_up_by(self) -> WalkState | None:
+        """The walk before, where it stands still without its end: this one then never begins."""
+        waits = self._waits and self.state is None
+        return self._before if waits and self._before.status in UNFINISHED else None
 
     @property
     def over(self) -> bool:
         """Whether it takes no further step by itself."""
-        if self.state is None:
-            return False
-        return self._followed_by_another or self.state.status in OVER | {"paused"}
+        return self._last_barrier is not None or self.held_up_by is not None
 
     @property
     def failed(self) -> bool:
         """Whether it is over without having come to its end."""
-        unfinished = {"failed", "cancelled", "paused", "removed"}
-        return self.state is not None and self.state.status in unfinished
+        if self.state is None:
+            return self.held_up_by is not None
+        return self.state.status in UNFINISHED
 
     @property
     def everything_stored(self) -> bool:
         """Whether the sink has dealt with all that it published; only said when it is over."""
-        if not self.over or self.state is None or self.stored is None:
+        if self.held_up_by is not None:
+            return True
+        if self._last_barrier is None or self.state is None or self.stored is None:
             return False
         if self.failed:
             return self.stored.applied >= self.state.pages
-        return self.stored.barrier >= self.state.barrier + self._followed_by_another
+        return self.stored.barrier >= self._last_barrier
 
     def outlook(self) -> Outlook:
         """Return how far it is."""
@@ -111,14 +123,22 @@ class FollowedWalk:
             return Outlook(0.0, None, None)
         return outlook(self.state, self._counted_before, self._working.per_second())
 
-    def see(self, state: WalkState, at: float) -> None:
-        """Take in the newest state of its table; `at` is in seconds on a monotonic clock."""
-        if state.walk > self.number:
-            # Its end was never seen: the next walk began in the same transaction.
-            self._followed_by_another = True
-            self.state = self.state or state
+    def see(self, state: WalkState) -> None:
+        """Take in the next state of its table; every one, for the last of a walk has its figures.
+
+        Where a later walk is seen without the end of this one, its barrier lies before that walk.
+        """
+        self.changes += 1
+        if state.walk < self.number:
+            self._before = state
         elif state.walk == self.number:
             self.state = state
+            self._last_barrier = state.barrier if state.status in OVER | UNFINISHED else None
+        elif self._last_barrier is None:
+            self.state, self._last_barrier = self.state or state, state.barrier
+
+    def measure(self, at: float) -> None:
+        """Note how far it is at a time, in seconds on a monotonic clock."""
         if self.state is not None:
             self.fetching.add(at, self.state.pages)
             self._working.add(at, work_done(self.state))
@@ -131,13 +151,15 @@ def follow(
 
     Yields after each time; the last time everything is over and stored.
     """
+    by_table = {walk.table: walk for walk in walks}
     asked = 0.0
     while True:
-        follower.update(tick)
+        for state in follower.update(tick):
+            if state.table in by_table:
+                by_table[state.table].see(state)
         now = time.monotonic()
         for walk in walks:
-            if (state := follower.states.get(walk.table)) is not None:
-                walk.see(state, now)
+            walk.measure(now)
         if now - asked >= _STORED_EVERY_SECONDS:
             asked = now
             found = figures.read([(walk.table, walk.number) for walk in walks])
@@ -168,8 +190,9 @@ class WalkResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def result_of(walk: FollowedWalk) -> WalkResult:
-    """Return the result of a walk that is over."""
+    """Return the result of a walk that is over; one that never began is `pending`."""
     state = walk.state or WalkState(site=walk.table.site, kind=walk.table.kind)
+    held_up_by = walk.held_up_by
     stored = walk.stored or Stored()
     took = None
     if state.started_at is not None and state.ended_at is not None:
@@ -188,5 +211,10 @@ def result_of(walk: FollowedWalk) -> WalkResult:
         unchanged=stored.unchanged,
         dead_lettered=stored.dead_lettered,
         seconds=took,
-        error=state.error,
+        error=state.error if held_up_by is None else _why_held_up(held_up_by),
     )
+
+
+def _why_held_up(before: WalkState) -> str:
+    because = f": {before.error}" if before.error else ""
+    return f"it waits behind walk {before.walk}, which is {before.status}{because}"

@@ -9,9 +9,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from consumers.registry import SINK
 from pagestream.access import open_cluster
-from pagestream.lag import lags
 from producer.datasette.client import DatasetteSource
+from producer.walker import group_name
 from runtime.database.connections import connect_at_start
 from runtime.database.fates import door
 from runtime.database.schema import check_schema, schema_revision
@@ -46,7 +47,8 @@ def examine(settings: Settings, up_file: Path | None, source: str | None) -> Ite
     yield found
     if cluster is not None:
         yield _guarded("topics", lambda: _topics(cluster))
-        yield from _roles(settings, cluster)
+        yield running("walker", group_name(settings), cluster)
+        yield running("sink", f"{settings.topic_prefix}.{SINK}", cluster)
     yield from _database(settings)
     if source is not None:
         yield _source(settings, source)
@@ -91,20 +93,18 @@ def _topics(cluster: Cluster) -> Finding:
     )
 
 
-def _roles(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
-    """Tell which roles run; only a warning, for a machine need not run any."""
-    seen = set()
-    for lag in lags(settings, cluster):
-        role = lag.group.rpartition(".")[2].removesuffix("s")
-        if role in seen:
-            continue
-        seen.add(role)
-        yield Finding(
-            check=role,
-            state="ok" if lag.members else "warn",
-            found=f"{lag.members} running" if lag.members else "none runs",
-            remedy=None if lag.members else f"start one: `pagestream run {role}`",
-        )
+def running(role: str, group: str, cluster: Cluster) -> Finding:
+    """Tell how many processes of a role run; only a warning, for a machine need not run any."""
+    try:
+        members = cluster.members(group)
+    except PagestreamError as error:
+        return Finding(check=role, state="warn", found=f"unknown: {error.args[0]}")
+    return Finding(
+        check=role,
+        state="ok" if members else "warn",
+        found=f"{members} running" if members else "none runs",
+        remedy=None if members else f"start one: `pagestream run {role}`",
+    )
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

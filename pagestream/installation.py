@@ -84,6 +84,7 @@ class _CityDatasette(EmbeddedDatasette):
             [database_file],
             metadata=city.metadata(),
             settings=_PATIENT,
+            plugins=city.PLUGINS,
             progress=progress,
         )
         self._database_file = database_file
@@ -97,9 +98,11 @@ class _CityDatasette(EmbeddedDatasette):
 def _servers(
     settings: Settings, state: Path, database_file: Path, progress: Progress
 ) -> tuple[EmbeddedPostgres, EmbeddedKafka, "_CityDatasette"]:
+    maven_url = settings.maven_url
+    repository = None if maven_url is None else maven_url.get_secret_value()
     return (
         EmbeddedPostgres(state / "postgres", progress=progress),
-        EmbeddedKafka(state / "kafka", progress=progress, repository=settings.maven_url),
+        EmbeddedKafka(state / "kafka", progress=progress, repository=repository),
         _CityDatasette(state / "datasette", database_file, progress),
     )
 

@@ -3,7 +3,7 @@
 import getpass
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pagestream.walks import expect
@@ -19,7 +19,10 @@ from schemas.events import CommandAnswered
 from schemas.topics import COMMANDS, LEDGER
 
 ANSWER_SECONDS: Final = 10.0
-"""How long to wait for the next answer before saying that no walker is at work."""
+"""How long to wait for the next answer before looking whether a walker is at work at all."""
+
+BUSY_SECONDS: Final = 600.0
+"""How long to wait for the next answer of a walker that is at work on other requests."""
 
 _ANSWER: Final = type_header(CommandAnswered)
 
@@ -51,32 +54,70 @@ def ask(
     settings: Settings,
     cluster: Cluster,
     requests: Sequence[Request],
+    *,
+    busy: Callable[[str], None] | None = None,
     silence: float = ANSWER_SECONDS,
 ) -> dict[str, CommandAnswered]:
     """Send requests and return their answers, by command id.
 
-    1. Note where the ledger ends. 2. Send. 3. Read on from there until every request is answered,
-    or no answer has come for `silence` seconds: those that were not answered are missing from the
-    result, but they stay logged.
+    1. Note where the ledger ends. 2. Send. 3. Read on from there until every request is answered.
+    4. When no answer has come for `silence` seconds and no walker is a member of its group: those
+    that were not answered are missing from the result, but they stay logged.
+    5. Where a walker is one, it has other things to do first: `busy` is told so, and this waits on,
+    for BUSY_SECONDS of silence at most. Without `busy` it does not wait.
+
+    Raises Unavailable when a walker that runs has not answered by then.
     """
     ledger = {Partition(LEDGER.name, request.table.partition) for request in requests}
     starts = cluster.ends(ledger)
-    waiting = {request.command_id for request in requests}
+    left = {request.command_id for request in requests}
     answers: dict[str, CommandAnswered] = {}
+    quiet = 0.0
     with LogReader(settings) as reader:
         reader.follow(starts)
         send(settings, requests)
-        deadline = time.monotonic() + silence
-        while waiting and time.monotonic() < deadline:
-            item = reader.poll(0.2)
-            if not isinstance(item, Record) or item.type_header != _ANSWER:
-                continue
-            answer = expect(CommandAnswered, item)
-            if answer.command_id in waiting:
-                waiting.remove(answer.command_id)
+        for answer in _answers(reader, left, silence):
+            if answer is not None:
                 answers[answer.command_id] = answer
-                deadline = time.monotonic() + silence
+                quiet = 0.0
+            elif _walkers(settings, cluster):
+                quiet += silence
+                if busy is None or quiet >= BUSY_SECONDS:
+                    raise _too_busy(len(left))
+                if quiet == silence:
+                    busy("a walker runs, and is busy with other requests: still waiting")
+            else:
+                break
     return answers
+
+
+def _answers(reader: LogReader, left: set[str], silence: float) -> Iterator[CommandAnswered | None]:
+    """Yield answers until none is left, and None after each `silence` seconds without one."""
+    look_up = time.monotonic() + silence
+    while left:
+        item = reader.poll(0.2)
+        if isinstance(item, Record) and item.type_header == _ANSWER:
+            answer = expect(CommandAnswered, item)
+            if answer.command_id in left:
+                left.remove(answer.command_id)
+                yield answer
+                look_up = time.monotonic() + silence
+        if time.monotonic() >= look_up:
+            yield None
+            look_up = time.monotonic() + silence
+
+
+def _walkers(settings: Settings, cluster: Cluster) -> int:
+    from producer.walker import group_name  # noqa: PLC0415 - only where nobody answers
+
+    return cluster.members(group_name(settings))
+
+
+def _too_busy(left: int) -> Unavailable:
+    return Unavailable(
+        f"a walker runs, and has not come to {_count(left)} yet; it is logged, and will be done",
+        remedy="look with `pagestream walks`, and at the walker's log",
+    )
 
 
 def settled(
@@ -90,8 +131,8 @@ def settled(
     unanswered = [request for request in requests if request.command_id not in answers]
     if unanswered:
         raise Unavailable(
-            f"no walker has taken {_count(unanswered)} yet; it is logged, and will be done when "
-            "one runs",
+            f"no walker has taken {_count(len(unanswered))} yet; it is logged, and will be done "
+            "when one runs",
             remedy="start one: `pagestream run walker`",
         )
     ordered = [answers[request.command_id] for request in requests]
@@ -101,5 +142,5 @@ def settled(
     return ordered
 
 
-def _count(requests: Sequence[Request]) -> str:
-    return "the request" if len(requests) == 1 else f"{len(requests)} of the requests"
+def _count(requests: int) -> str:
+    return "the request" if requests == 1 else f"{requests} of the requests"

@@ -24,6 +24,9 @@ OVER: Final[frozenset[Status]] = frozenset(
 )
 """The statuses of a walk that takes no further step by itself."""
 
+UNFINISHED: Final[frozenset[Status]] = frozenset({"failed", "cancelled", "paused", "removed"})
+"""The statuses of a walk that stands still without having come to its end."""
+
 _READ_SECONDS: Final = 30.0
 
 
@@ -66,17 +69,23 @@ class StateFollower:
             self._take(record)
         reader.follow(ends)
 
-    def update(self, seconds: float) -> None:
-        """Take in every change of the next `seconds`."""
+    def update(self, seconds: float) -> list[WalkState]:
+        """Take in every change of the next `seconds`, and return each, in order per table.
+
+        The newest is not enough: a walk's end and the beginning of its follow-up come together.
+        """
+        changes: list[WalkState] = []
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             item = self._reader.poll(left)
             if isinstance(item, Record):
-                self._take(item)
+                changes.append(self._take(item))
+        return changes
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: Record) -> WalkState:
         state = expect(WalkState, record)
         self.states[state.table] = state
+        return state
 
 
 def _read(reader: LogReader, ends: dict[Partition, int]) -> Iterator[Record]:

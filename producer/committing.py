@@ -13,7 +13,7 @@ from producer.responses import Failure, Fetched
 from producer.state import Owned, commit_metadata
 from runtime.kafka.group import GroupMetadata
 from runtime.kafka.records import Outgoing, Partition
-from runtime.kafka.transactions import TransactionalProducer, TransactionFailed
+from runtime.kafka.transactions import TransactionalProducer, TransactionRefused
 from runtime.logs import logger
 from runtime.metrics import Metrics
 from schemas.commands import Command
@@ -23,7 +23,10 @@ from schemas.topics import COMMANDS
 from schemas.walks import WalkState
 
 MOST_TRIES: Final = 5
-"""So many transactions of one command may fail in a row; then its step counts as failed."""
+"""So often the broker may refuse what one command brings about; then the command has failed.
+
+An outage does not count: whatever passes is tried again for as long as it lasts.
+"""
 
 
 class _Decision(msgspec.Struct, frozen=True):
@@ -37,10 +40,10 @@ class _Decision(msgspec.Struct, frozen=True):
 
 
 class _Tries(msgspec.Struct):
-    """How often the transaction of the command at `offset` has failed."""
+    """How often the transaction of the command at `offset` was refused."""
 
     offset: int
-    failed: int = 0
+    refused: int = 0
 
 
 class Committer:
@@ -66,18 +69,18 @@ class Committer:
             letter = head.command.letter
             decision = _Decision([letter_record(letter)], owned.as_of, letters=(letter,))
         else:
-            fetched = _given_up() if tries.failed >= MOST_TRIES else _response(head)
+            fetched = _given_up() if tries.refused >= MOST_TRIES else _response(head)
             decision = self._decide(owned, head.command, head.offset, fetched)
         try:
             self._producer.commit_step(
                 decision.records,
                 Partition(COMMANDS.name, owned.number),
                 head.offset + 1,
-                commit_metadata(decision.as_of, self._commands_id),
+                commit_metadata(decision.as_of, self._commands_id, self._producer.transactional_id),
                 membership,
             )
-        except TransactionFailed:
-            tries.failed += 1
+        except TransactionRefused:
+            tries.refused += 1
             raise
         owned.offset, owned.as_of = head.offset + 1, decision.as_of
         if decision.before is not None and decision.outcome is not None:
@@ -123,5 +126,5 @@ def _response(head: Pending) -> Fetched | None:
 def _given_up() -> Failure:
     return Failure(
         reason="unpublishable",
-        error=f"Kafka refused this step {MOST_TRIES} times: see the walker's log",
+        error=f"Kafka refused what follows of it {MOST_TRIES} times: see the walker's log",
     )

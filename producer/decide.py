@@ -24,6 +24,7 @@ from schemas.verdicts import Verdict
 from schemas.walks import FollowUp, Mode, Position, WalkState
 
 _STRENGTH: Final[dict[Mode, int]] = {"verify": 0, "incremental": 1, "full": 2}
+_MOST_REASON: Final = 1000
 _MOST_ROWS: Final = 1000
 
 
@@ -62,13 +63,14 @@ def decide(state: WalkState, command: Command, fetched: Fetched | None, now: dat
     """Return what `command` makes of `state`.
 
     `fetched` is what the source answered; only a step that is due is ever fetched. A step that is
-    not due changes nothing: it is a double, or comes from a walk that has gone on.
+    not due changes nothing: it is a double, or comes from a walk that has gone on. A Failure with a
+    request means that Kafka does not take what would follow from it.
     """
     match command:
-        case TakeStep():
-            if fetched is None or command != due(state):
-                return Outcome(state=state)
+        case TakeStep() if fetched is not None and command == due(state):
             return _take(state, fetched, now)
+        case Request() if isinstance(fetched, Failure):
+            return _answer(state, command, "refused", fetched.error, now)
         case AddSite():
             return _add_site(state, command, now)
         case StartWalk():
@@ -97,7 +99,7 @@ def _answer(
         command=type(command).__name__,
         sent_by=command.sent_by,
         answer=answer,
-        reason=reason,
+        reason=reason[:_MOST_REASON],
         walk=state.walk,
         at=now,
     )

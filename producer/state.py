@@ -6,18 +6,21 @@ from typing import Final
 import msgspec
 
 from producer.publication import AS_OF_HEADER, COMMANDS_HEADER
-from runtime.errors import ConfigurationError
+from runtime.errors import BrokerUnavailable, ConfigurationError, Unavailable
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.group import GroupConsumer
 from runtime.kafka.reading import LogReader
 from runtime.kafka.records import Committed, Partition, Record
+from runtime.kafka.transactions import end_transactions
+from runtime.logs import logger
 from runtime.settings import Settings
 from schemas.codec import NewerMessageError, UndecodableError, decode
-from schemas.tables import Table
+from schemas.tables import PARTITIONS, Table
 from schemas.topics import COMMANDS, WALKS
 from schemas.walks import WalkState
 
 _STAGE_SECONDS: Final = 45.0
+_PATIENCE_SECONDS: Final = 3.0
 _OTHER_LOG_REMEDY: Final = (
     "topics of two installations are mixed, or the topic of commands was made anew: restore it, "
     "or start anew under another PAGESTREAM_TOPIC_PREFIX"
@@ -45,9 +48,12 @@ class Owned(msgspec.Struct):
         return self.states.get(table.key) or WalkState(site=table.site, kind=table.kind)
 
 
-def commit_metadata(as_of: int, commands_id: str) -> str:
-    """Return what is committed beside an offset: the newest state that must be there with it."""
-    return f"as-of={as_of} commands={commands_id}"
+def commit_metadata(as_of: int, commands_id: str, slot: str) -> str:
+    """Return what is committed beside an offset: the newest state that must be there with it.
+
+    `slot` is the transactional id of who commits: its successor may have to end what it left open.
+    """
+    return f"as-of={as_of} commands={commands_id} by={slot}"
 
 
 def read_metadata(metadata: str) -> dict[str, str]:
@@ -65,6 +71,8 @@ class StateRestorer:
     4. The offset's metadata says how new the newest state must be. An older one means that records
        were lost: stop. A newer one means that offsets were lost or reset: start at the newer.
     5. States and offsets name the topic of commands in which they count, and lie within it.
+    6. Where this takes longer than 3 s, a slot that is gone may have died within a transaction,
+       which the broker would end only after its time-out: it is ended, and the restore begun anew.
 
     `beat` is called between the stages: waiting for the broker is not standing still.
     """
@@ -83,9 +91,18 @@ class StateRestorer:
         Raises StaleStateError, ConfigurationError (a state or a topic that is not ours) and
         BrokerUnavailable (not readable in 45 s: a transaction of somebody else is still open).
         """
+        try:
+            return self._restore(consumer, partitions, _PATIENCE_SECONDS)
+        except BrokerUnavailable:
+            self._end_transactions_of_the_gone(consumer.group)
+            return self._restore(consumer, partitions, _STAGE_SECONDS)
+
+    def _restore(
+        self, consumer: GroupConsumer, partitions: list[int], seconds: float
+    ) -> dict[int, Owned]:
         self._beat()
         commands = [Partition(COMMANDS.name, number) for number in partitions]
-        committed = consumer.committed(commands, _STAGE_SECONDS)
+        committed = consumer.committed(commands, seconds)
         self._beat()
         ends = self._cluster.ends(
             [Partition(WALKS.name, number) for number in partitions], pending_too=True
@@ -93,7 +110,7 @@ class StateRestorer:
         self._beat()
         found = {number: Owned(number, 0, 0, {}) for number in partitions}
         with LogReader(self._settings) as reader:
-            for record in reader.read(ends, seconds=_STAGE_SECONDS):
+            for record in reader.read(ends, seconds=seconds):
                 self._take_in(found[record.partition], record)
         self._beat()
         for partition, position in committed.items():
@@ -101,6 +118,23 @@ class StateRestorer:
         self._refuse_beyond_the_log(found)
         self._beat()
         return found
+
+    def _end_transactions_of_the_gone(self, group: str) -> None:
+        """End the transactions of every slot that has committed for the group and left it.
+
+        A member's are never touched: who is alive ends its own.
+        """
+        # A client that has outlived its broker's restart may ask for a group's coordinator in vain.
+        cluster = Cluster(self._settings, seconds=_PATIENCE_SECONDS)
+        try:
+            gone = _slots_committed_by(cluster, group) - cluster.slots(group)
+        except Unavailable as error:
+            logger("walker").warning("predecessors_unknown", error=str(error))
+            return
+        for slot in sorted(gone):
+            self._beat()
+            end_transactions(self._settings, slot, self._beat)
+            logger("walker").warning("transactions_ended", slot=slot)
 
     def _take_in(self, owned: Owned, record: Record) -> None:
         state, as_of = _state_in(record), int(record.headers.get(AS_OF_HEADER, b"-1"))
@@ -143,6 +177,13 @@ class StateRestorer:
                     f"but the topic of commands ends at {end}",
                     remedy=_OTHER_LOG_REMEDY,
                 )
+
+
+def _slots_committed_by(cluster: Cluster, group: str) -> set[str]:
+    everything = [Partition(COMMANDS.name, number) for number in range(PARTITIONS)]
+    positions = cluster.committed(group, everything).values()
+    noted = (read_metadata(position.metadata or "").get("by") for position in positions)
+    return {slot for slot in noted if slot is not None}
 
 
 def _state_in(record: Record) -> WalkState:

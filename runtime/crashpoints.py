@@ -1,9 +1,10 @@
-"""Named points at which a test can kill a process."""
+"""Named points at which a test can kill or freeze a process."""
 
 import itertools
 import os
 import signal
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from runtime.errors import ConfigurationError
 
@@ -12,25 +13,50 @@ CRASH_POINTS: Final = (
     "walker.produced",
     "walker.offset_sent",
     "walker.committed",
+    "sink.moved",
     "sink.written",
     "sink.committed",
     "sink.mirrored",
 )
-"""Every point: in the walker's transaction, in order, and around the sink's commit."""
+"""Every point: in the walker's transaction, in order, and in and around the sink's."""
 
-_point, _, _number = os.environ.get("PAGESTREAM_CRASH_AT", "").partition(":")
-if _point and _point not in CRASH_POINTS:
-    raise ConfigurationError(
-        f"PAGESTREAM_CRASH_AT names no crash point: {_point!r}",
-        remedy=f"choose one of {', '.join(CRASH_POINTS)}",
-    )
-_countdown: Final = itertools.count(int(_number or 1) - 1, -1)
+_SIGNALS: Final = {
+    "PAGESTREAM_CRASH_AT": signal.SIGKILL,
+    "PAGESTREAM_FREEZE_AT": signal.SIGSTOP,
+}
+
+
+class _Order(NamedTuple):
+    signal: signal.Signals
+    point: str
+    countdown: Iterator[int]
+
+
+def _orders() -> tuple[_Order, ...]:
+    given = ((variable, os.environ.get(variable, "")) for variable in _SIGNALS)
+    return tuple(_order(variable, text) for variable, text in given if text)
+
+
+def _order(variable: str, text: str) -> _Order:
+    point, _, number = text.partition(":")
+    if point not in CRASH_POINTS:
+        raise ConfigurationError(
+            f"{variable} names no crash point: {point!r}",
+            remedy=f"choose one of {', '.join(CRASH_POINTS)}",
+        )
+    return _Order(_SIGNALS[variable], point, itertools.count(int(number or 1) - 1, -1))
+
+
+_ORDERS: Final = _orders()
 
 
 def crash_point(name: str) -> None:
-    """Kill this process without a trace, if PAGESTREAM_CRASH_AT is `name`, or `name:n` at the nth.
+    """Kill or freeze this process, if the environment says so of `name`.
 
-    A test's tool; without the variable this is one comparison.
+    PAGESTREAM_CRASH_AT=`name`, or `name:n` for the nth time, kills it without a trace.
+    PAGESTREAM_FREEZE_AT, in the same form, stops it until it is sent SIGCONT. A test's tool:
+    without the variables this is one look at an empty tuple.
     """
-    if name == _point and next(_countdown) == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+    for order in _ORDERS:
+        if order.point == name and next(order.countdown) == 0:
+            os.kill(os.getpid(), order.signal)

@@ -140,9 +140,9 @@ def _template(source_url: str) -> _Template:
         usable = base.startswith(".") and is_site(base[1:])
     except (httpx.InvalidURL, UnicodeError):
         usable = False
-    if not usable or url.userinfo or url.query or url.fragment:
+    if not usable or url.query or url.fragment:
         raise ConfigurationError(
-            f"source_url {source_url!r} does not name a site below a base domain",
+            "source_url does not name a site below a base domain",
             remedy="set PAGESTREAM_SOURCE_URL like https://{subdomain}.civic.band",
         )
     return _Template(url.scheme, base, url.port, url.path.rstrip("/"))
@@ -187,14 +187,16 @@ def _no_cookies() -> CookieJar:
 class HttpClient:
     """Asks sites below one base domain; safe to use from many threads.
 
-    `loopback` tells whether what is dialled is this machine, `sends_secret` whether requests carry
-    the service secret: only over https, or to loopback. ConfigurationError for unusable settings.
+    `loopback` tells whether both the host that is asked for and what is dialled are this machine: a
+    tunnel's end on loopback is not the source. `sends_secret` tells whether requests carry the
+    service secret: only over https, or to loopback. ConfigurationError for unusable settings.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._template = _template(settings.source_url)
         address = _address(settings.source_connect)
-        self.loopback: Final = is_loopback(address[0] if address else self._template.base)
+        asked_for, dialled = self._template.base, address[0] if address else self._template.base
+        self.loopback: Final = is_loopback(asked_for) and is_loopback(dialled)
         self._secret = _sendable(settings.source_secret)
         confidential = self._template.scheme == "https" or self.loopback
         self.sends_secret: Final = self._secret is not None and confidential

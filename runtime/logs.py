@@ -9,8 +9,8 @@ import structlog
 
 from runtime.settings import Settings
 
-# Libraries that say at INFO what must not be said: whole addresses, every checkout.
-QUIETENED = ("httpx", "httpcore", "psycopg.pool", "alembic")
+# Libraries that say at INFO what must not be said: whole addresses, every migration.
+QUIETENED = ("httpx", "httpcore", "alembic")
 
 
 def configure(settings: Settings, *, stream: TextIO | None = None) -> None:

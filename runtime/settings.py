@@ -1,15 +1,32 @@
 """Every setting, in one place: read from the environment, checked at start, masked when shown."""
 
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    SettingsConfigDict,
+)
 
 from runtime.errors import ConfigurationError
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
+
+_PREFIX: Final = "PAGESTREAM_"
+# Read elsewhere, by tests and their tools: they are no settings, and no mistakes either.
+_NO_SETTINGS: Final = re.compile(
+    r"PAGESTREAM_(TEST_\w+|CRASH_AT|FREEZE_AT)"
+    # What Kubernetes gives every container beside a service whose name begins like ours.
+    r"|\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?"
+)
+_KUBERNETES_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://.*")
 
 
 class Settings(BaseSettings):
@@ -57,7 +74,7 @@ class Settings(BaseSettings):
         gt=0,
         le=60_000,
         description="Requests a minute to all sites together. Unset: 14 without a secret, and no "
-        "limit with one or on loopback.",
+        "limit with one or where the source itself is on loopback.",
     )
     rows_per_response: int = Field(
         1000, ge=1, le=1000, description="Rows asked for in one request of a walk."
@@ -76,15 +93,16 @@ class Settings(BaseSettings):
         description="This sink's stable name: one live process each, and each its own.",
     )
     sink_batch: int = Field(
-        4000, ge=1, le=100_000, description="Records that the sink writes in one transaction."
+        2000, ge=1, le=100_000, description="Records that the sink writes in one transaction."
     )
     state_directory: Path = Field(
         Path(".pagestream"),
         description="Where the embedded servers keep their data, and processes their locks.",
     )
-    maven_url: str | None = Field(
+    maven_url: SecretStr | None = Field(
         None,
-        description="Maven repository to take the embedded Kafka from. Unset: Maven Central.",
+        description="Maven repository to take the embedded Kafka from. It may hold a password: it "
+        "is never shown. Unset: Maven Central.",
     )
     health_host: str = Field(
         "127.0.0.1", description="Address on which a role serves its metrics and health."
@@ -108,6 +126,8 @@ class Settings(BaseSettings):
             raise ValueError("must begin with http:// or https://")
         if "{subdomain}" not in host or rest.count("{") != 1 or rest.count("}") != 1:
             raise ValueError("must hold {subdomain} once, in the host")
+        if "@" in host:
+            raise ValueError("must not hold a user or a password: it is written to logs")
         return url.rstrip("/")
 
     @field_validator("source_connect")
@@ -122,11 +142,12 @@ class Settings(BaseSettings):
 
 
 def load(defaults: Path | None = None, **given: Any) -> Settings:
-    """Return the effective settings; ConfigurationError names each one that is wrong.
+    """Return the effective settings; ConfigurationError names each one that is wrong or unknown.
 
     The first that has a setting decides: `given`, the environment, `.env`, the file `defaults`.
     """
-    files = (".env",) if defaults is None else (defaults, ".env")
+    files = (Path(".env"),) if defaults is None else (defaults, Path(".env"))
+    _check_names(files)
     try:
         return Settings(_env_file=files, **given)
     except ValidationError as error:
@@ -137,3 +158,35 @@ def load(defaults: Path | None = None, **given: Any) -> Settings:
         raise ConfigurationError(
             f"wrong setting: {wrong}", remedy="correct it in the environment or in .env"
         ) from None
+
+
+def _check_names(files: Iterable[Path]) -> None:
+    """Raise ConfigurationError for a variable that begins like ours and is no setting.
+
+    A misspelt one would leave its setting at the default, without a word. Values are never said.
+    """
+    sources = [EnvSettingsSource(Settings)]
+    sources += [DotEnvSettingsSource(Settings, env_file=file) for file in files]
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    given = {name.upper(): value for source in sources for name, value in source.env_vars.items()}
+    unknown = [
+        name
+        for name, value in sorted(given.items())
+        if name.startswith(_PREFIX) and name not in known and not _is_read_elsewhere(name, value)
+    ]
+    if unknown:
+        raise ConfigurationError(
+            f"unknown setting: {'; '.join(_with_nearest(name, known) for name in unknown)}",
+            remedy="correct or remove it in the environment or in .env; docs/settings.md lists all",
+        )
+
+
+def _is_read_elsewhere(name: str, value: str | None) -> bool:
+    if _NO_SETTINGS.fullmatch(name):
+        return True
+    return name.endswith("_PORT") and _KUBERNETES_ADDRESS.fullmatch(value or "") is not None
+
+
+def _with_nearest(name: str, known: Iterable[str]) -> str:
+    nearest = get_close_matches(name, sorted(known), n=1)
+    return f"{name} (did you mean {nearest[0]}?)" if nearest else name

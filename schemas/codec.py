@@ -49,14 +49,14 @@ MESSAGE_TYPES: Final[tuple[type[Message], ...]] = (
 
 
 class UndecodableError(ValueError):
-    """A record that is not a message: no or an unknown type, or a value that does not fit it."""
+    """A record that is not a message: no type that could be one, or a value that does not fit."""
 
 
 class NewerMessageError(ValueError):
-    """A message of a version that this reader does not know: it must stop, not guess."""
+    """A message of a version or a type that this reader does not know: it must stop, not guess."""
 
 
-_VERSION: Final = re.compile("[1-9][0-9]*")
+_WELL_FORMED: Final = re.compile("([A-Z][A-Za-z0-9]{0,99})/([1-9][0-9]{0,39})")
 _encode: Final = msgspec.json.Encoder().encode
 _types: Final = {message.__name__: message for message in MESSAGE_TYPES}
 _decoders: Final = {message: msgspec.json.Decoder(message) for message in MESSAGE_TYPES}
@@ -81,7 +81,8 @@ def type_header(message: type[Message]) -> bytes:
 def decode(header: bytes | None, value: bytes | None) -> Message:
     """Return the message behind a record's type header and value, of this or any older version.
 
-    Raises NewerMessageError for a known type of a newer version, UndecodableError otherwise.
+    Raises NewerMessageError for a type, or a version of one, that only a later program knows, and
+    UndecodableError for whatever nobody can have meant.
     """
     decoder = _known.get(header) if header is not None else None
     if decoder is None:
@@ -97,13 +98,15 @@ def decode(header: bytes | None, value: bytes | None) -> Message:
 def _unknown(header: bytes | None) -> UndecodableError | NewerMessageError:
     if header is None:
         return UndecodableError(f"no {TYPE_HEADER!r} header")
-    name, _, version = _show(header).partition("/")
+    named = _WELL_FORMED.fullmatch(_show(header))
+    if named is None:
+        return UndecodableError(f"unknown message type {_show(header)[:100]!r}")
+    if header == TOMBSTONE:
+        return UndecodableError(f"{_show(header)} with a value")
+    name, version = named.groups()
     known = _types.get(name)
-    if known is not None and _VERSION.fullmatch(version):
-        return NewerMessageError(
-            f"{name} of version {version[:40]}: this program knows it up to {known.version}"
-        )
-    return UndecodableError(f"unknown message type {_show(header)[:100]!r}")
+    knows = "does not know this type" if known is None else f"knows it up to {known.version}"
+    return NewerMessageError(f"{name} of version {version}: this program {knows}")
 
 
 def _show(header: bytes | None) -> str:

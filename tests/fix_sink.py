@@ -13,22 +13,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from fix_services import KafkaCorner
-from psycopg.rows import dict_row
 from pydantic import SecretStr
 from samples import sent
+from stored_rows import Rows
 
 from consumers.batches import Batch, BatchBuilder, Item, Rejected
 from consumers.registry import CONSUMERS, Consumer
 from consumers.sink import loop, positions
 from consumers.sink.applying import Applier
 from consumers.sink.positions import Origin
-from runtime.database.connections import connect
 from runtime.errors import RecordError
 from runtime.health import Readiness
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.publisher import Publisher
-from runtime.kafka.records import Outgoing, Partition, Record
+from runtime.kafka.reading import LogReader
+from runtime.kafka.records import Committed, Outgoing, Partition, Record
 from runtime.lifecycle import StopSignal
 from runtime.metrics import Metrics
 from runtime.settings import Settings
@@ -38,57 +40,6 @@ from schemas.topics import TOPICS
 
 DEADLINE: Final = 40.0
 ORIGIN: Final = Origin(cluster_id="cluster", topic_ids={topic.name: topic.name for topic in TOPICS})
-
-
-class Rows:
-    """Asks one database."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def rows(self, query: str, *parameters: object) -> list[dict[str, Any]]:
-        """Return the rows of a query."""
-        with connect(self._settings, "test") as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            return cursor.execute(query, parameters).fetchall()
-
-    def one(self, query: str, *parameters: object) -> dict[str, Any]:
-        """Return the only row of a query."""
-        (row,) = self.rows(query, *parameters)
-        return row
-
-    def do(self, statement: str, *parameters: object) -> int:
-        """Execute a statement; return the number of rows it touched."""
-        with connect(self._settings, "test") as connection:
-            return connection.execute(statement, parameters).rowcount
-
-    def figures(self) -> dict[int, dict[str, int]]:
-        """Return the figures that are not zero, by walk, over all tables."""
-        found: dict[int, dict[str, int]] = {}
-        for row in self.rows("SELECT * FROM pagestream.walk_figures"):
-            total = found.setdefault(row["walk"], {})
-            for name in ("created", "updated", "unchanged", "deleted", "dead_lettered"):
-                if row[name]:
-                    total[name] = total.get(name, 0) + row[name]
-        return found
-
-    def ids(self) -> list[str]:
-        """Return the ids of all pages stored."""
-        found = self.rows("SELECT id FROM pagestream.meeting_page ORDER BY id")
-        return [row["id"] for row in found]
-
-    def fingerprint(self) -> list[dict[str, Any]]:
-        """Return the version of every row of the copy: it changes whenever a row is written."""
-        return self.rows(
-            """
-            SELECT 'page' AS what, id, xmin::text, ctid::text FROM pagestream_1.meeting_page
-            UNION ALL
-            SELECT 'document', id::text, xmin::text, ctid::text FROM pagestream_1.meeting_document
-            UNION ALL
-            SELECT 'site', subdomain, xmin::text, ctid::text FROM pagestream_1.municipality
-            ORDER BY 1, 2, 3, 4
-            """
-        )
 
 
 class DirectSink(Rows):
@@ -227,18 +178,19 @@ class SinkRig(Rows):
         if error is not None:
             raise error
 
-    def start_process(self, **environment: str) -> subprocess.Popen[str]:
+    def start_process(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a sink in a process, which can be killed; `environment` overlays its settings."""
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("sink_process.py"))],
-            env={**os.environ, **self._environment(), **environment},
+            [sys.executable, str(Path(__file__).with_name("sink_process.py")), *arguments],
+            env={**os.environ, **self.environment(), **environment},
             stderr=subprocess.PIPE,
             text=True,
         )
         self._processes.append(process)
         return process
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the settings of a process that belongs to this rig."""
         return {
             "PAGESTREAM_KAFKA": self.settings.kafka,
             "PAGESTREAM_TOPIC_PREFIX": self.settings.topic_prefix,
@@ -253,15 +205,65 @@ class SinkRig(Rows):
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
-            _, written = process.communicate()
-            sys.stderr.write(written or "")
+            if process.stderr is not None and not process.stderr.closed:
+                sys.stderr.write(process.communicate()[1] or "")
+
+    def origin(self) -> Origin:
+        """Return where the offsets of this rig's topics count."""
+        return Origin(cluster_id=self.cluster.cluster_id(), topic_ids=self.cluster.check_topics())
+
+    def apply_published(self) -> None:
+        """Apply everything published, as a sink that never was a member of its group would."""
+        places = sink_partitions()
+        builder = BatchBuilder(10**6, 10**9)
+        read_of = {consumer.topic.name: consumer.read for consumer in CONSUMERS}
+        origin = self.origin()
+        ends = self.cluster.ends(places)
+        with closing(loop.open_connection(self.settings)) as connection:
+            builder.place(positions.read(connection, places, origin))
+            with LogReader(self.settings) as reader:
+                for record in reader.read(ends, seconds=DEADLINE):
+                    if builder.wants(record):
+                        builder.add(Item(record, read_of[record.topic](record)))
+            for place, end in ends.items():
+                builder.reach(place, end)
+            Applier(CONSUMERS, origin, Metrics()).apply(connection, builder.take())
+
+    def operator_sets(self, *places: tuple[str, int, int]) -> None:
+        """Reset the group as any Kafka tool does, to offsets of topics' partitions."""
+        self.cluster.set_committed(
+            self.group(), {Partition(t, number): Committed(at) for t, number, at in places}
+        )
+
+    def delete_records(self, topic: str, number: int, *, before: int) -> None:
+        """Delete the records of one partition below an offset."""
+        admin = AdminClient({"bootstrap.servers": self.settings.kafka})
+        full = f"{self.settings.topic_prefix}.{topic}"
+        (deleted,) = admin.delete_records([TopicPartition(full, number, before)]).values()
+        deleted.result(20)
+
+    def group(self) -> str:
+        """Return the sink's group on the broker."""
+        return CONSUMERS[0].group_name(self.settings)
+
+    def committed(self, topic: str, number: int) -> Committed:
+        """Return what the group has committed in one partition."""
+        place = Partition(topic, number)
+        return self.cluster.committed(self.group(), [place])[place]
+
+    def position(self, topic: str, number: int) -> dict[str, Any]:
+        """Return the sink's position in one partition."""
+        return self.one(
+            "SELECT next_offset, applied_to FROM pagestream_1.sink_position"
+            " WHERE topic = %s AND partition = %s",
+            topic,
+            number,
+        )
 
     def settle(self, running: RunningSink | None = None) -> None:
         """Wait until everything published is applied."""
-        topics = [consumer.topic.name for consumer in CONSUMERS]
-        places = [Partition(topic, number) for topic in topics for number in range(PARTITIONS)]
         # A client of its own: one from before a broker's restart asks with a fenced epoch.
-        found = Cluster(self.settings).ends(places)
+        found = Cluster(self.settings).ends(sink_partitions())
         ends = {place: end for place, end in found.items() if end}
 
         def applied() -> bool:
@@ -281,6 +283,12 @@ def wait_until(reached: Callable[[], object], what: str, seconds: float = DEADLI
     while not reached():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         threading.Event().wait(0.05)
+
+
+def sink_partitions() -> list[Partition]:
+    """Return every partition that the sink reads."""
+    topics = [consumer.topic.name for consumer in CONSUMERS]
+    return [Partition(topic, number) for topic in topics for number in range(PARTITIONS)]
 
 
 @pytest.fixture

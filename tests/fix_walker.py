@@ -17,14 +17,18 @@ from fix_services import KafkaCorner
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.publisher import Publisher
 from runtime.kafka.reading import LogReader
-from runtime.kafka.records import Partition, Record, outgoing
+from runtime.kafka.records import Outgoing, Partition, Record, outgoing
 from runtime.settings import Settings
 from schemas.codec import decode
-from schemas.commands import Request
+from schemas.commands import AddSite, Request, StartWalk
 from schemas.message import Message
+from schemas.records import Municipality
 from schemas.tables import PARTITIONS, Table
 from schemas.topics import COMMANDS, WALKS, Topic
 from schemas.walks import WalkState
+
+ROWS: Final = 20
+"""Rows in each response of a test's walk."""
 
 _DEADLINE: Final = 40.0
 
@@ -41,8 +45,16 @@ class WalkerRig:
 
     def start(self, pages: int, **environment: str) -> subprocess.Popen[str]:
         """Start a walker whose source has so many pages; `environment` overlays its settings."""
+        return self._start(["walker_process.py", str(pages)], environment)
+
+    def start_broken(self, arm: str, pages: int, **environment: str) -> subprocess.Popen[str]:
+        """Start one of the walkers that lack a rule: a control."""
+        return self._start(["broken_walker.py", arm, str(pages)], environment)
+
+    def _start(self, program: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+        script, *arguments = program
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("walker_process.py")), str(pages)],
+            [sys.executable, str(Path(__file__).with_name(script)), *arguments],
             env={**os.environ, **self.environment(), **environment},
             stderr=subprocess.PIPE,
             text=True,
@@ -79,15 +91,29 @@ class WalkerRig:
             sent_at=datetime.now(UTC),
             **fields,
         )
-        self._publisher.publish([outgoing(COMMANDS, table.key, table.partition, message)])
+        self.publish(outgoing(COMMANDS, table.key, table.partition, message))
         return command_id
+
+    def publish(self, record: Outgoing) -> None:
+        """Write one record."""
+        self._publisher.publish([record])
+
+    def begin(self, *tables: Table) -> None:
+        """Ask for one walk of each of these tables, in responses of `ROWS` rows."""
+        for table in tables:
+            self.send(AddSite, table, municipality=Municipality(site=table.site))
+            self.send(StartWalk, table, rows=ROWS)
 
     def records(self, topic: Topic) -> list[Record]:
         """Return every committed record of a topic, in order per partition."""
-        partitions = [Partition(topic.name, number) for number in range(PARTITIONS)]
+        return list(self.all_records(topic))
+
+    def all_records(self, *topics: Topic) -> Iterator[Record]:
+        """Yield every committed record of these topics, in order per partition."""
+        partitions = [Partition(t.name, number) for t in topics for number in range(PARTITIONS)]
         ends = self.cluster.ends(partitions)
         with LogReader(self.settings) as reader:
-            return list(reader.read(ends, seconds=_DEADLINE))
+            yield from reader.read(ends, seconds=_DEADLINE)
 
     def messages(self, topic: Topic) -> list[Message]:
         """Return every committed message of a topic that has a value."""
@@ -116,6 +142,18 @@ class WalkerRig:
                     if reached(seen):
                         return seen
         raise AssertionError(f"not reached within {seconds} s; the last state was {seen}")
+
+
+def is_over(state: WalkState) -> bool:
+    """Tell whether a walk has ended, well or not."""
+    return state.status in ("unverified", "failed")
+
+
+def ended_by(process: subprocess.Popen[str], code: int) -> str:
+    """Wait for a process to end with this code, and return what it wrote."""
+    _, said = process.communicate(timeout=_DEADLINE)
+    assert process.returncode == code, said
+    return said
 
 
 @pytest.fixture

@@ -27,14 +27,14 @@ def instant_source(pages: int, step: TakeStep) -> Fetched:
     following = str(end) if end < pages else None
     now = datetime.now(UTC)
     if step.position.phase == "listing":
-        return ListingResponse(ids=tuple(ids), next=following, requested_at=now, seconds=0)
+        return ListingResponse(ids=tuple(ids), next=following, requested_at=now, seconds=0.0)
     return PagesResponse(
         pages=tuple(_page(step, identity) for identity in ids),
         rejected=(),
         next=following,
         last_id=ids[-1],
         requested_at=now,
-        seconds=0,
+        seconds=0.0,
     )
 
 

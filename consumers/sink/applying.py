@@ -86,6 +86,7 @@ class Applier:
         written: Counter[str] = Counter()
         with door(), deadline(connection, TRANSACTION_SECONDS), connection.transaction():
             positions.move(connection, batch.spans, self._origin)
+            crash_point("sink.moved")
             municipalities.add(connection, _sites(batch.items))
             for consumer in self._consumers:
                 items = by_topic.get(consumer.topic.name)

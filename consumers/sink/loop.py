@@ -1,12 +1,14 @@
 """The sink: applies every record of its topics to PostgreSQL, exactly once and in order per table.
 
-The loop reads and decodes; a writer thread applies. PostgreSQL's positions are the truth: they are
+The loop reads and decodes; writer threads apply. PostgreSQL's positions are the truth: they are
 moved in the transaction that writes the rows (see `consumers.sink.applying`), and where partitions
-are assigned, reading starts from them. Kafka's committed offsets follow, for lag tools only.
+are assigned, reading starts from them. Kafka's committed offsets follow, for lag tools, and for
+operators, who reset them.
 
-1. Partitions assigned: read their positions from PostgreSQL; start there, or at the earliest.
-2. Read records; decode them; gather them into a batch while the writer has its hands full.
-3. The writer applies the batch and moves its positions, in one transaction.
+1. Partitions assigned: read their positions from PostgreSQL; obey or refuse what an operator has
+   reset (see `consumers.sink.assigning`); start there, or at the earliest.
+2. Read records; decode them; gather each lane's into a batch while its writer is busy.
+3. A writer applies its batch and moves the batch's positions, in one transaction.
 4. Commit the same offsets to Kafka, marked as ours, without waiting.
 5. A position was not where the batch began: another sink has moved on. Forget what was read, read
    the positions again, and seek there.
@@ -18,37 +20,38 @@ from typing import Final
 
 import psycopg
 
-from consumers.batches import BatchBuilder, Item, Position, Rejected
+from consumers.batches import Item, Position, Rejected
 from consumers.projections import pages
 from consumers.registry import CONSUMERS, Consumer
+from consumers.sink import examining
 from consumers.sink.applying import Applier
+from consumers.sink.assigning import PositionReader
+from consumers.sink.examining import Log
+from consumers.sink.lanes import Lanes
 from consumers.sink.outages import Outage
 from consumers.sink.persisting import Persistence
-from consumers.sink.positions import Origin, PositionMoved, PositionReader
+from consumers.sink.positions import MARK, Origin, PositionMoved
 from consumers.sink.writing import Writer
 from migrations import GENERATION
 from runtime.crashpoints import crash_point
 from runtime.database.connections import connect, connect_at_start
 from runtime.database.fates import door
 from runtime.database.schema import check_schema
-from runtime.errors import ConfigurationError, PagestreamError, RecordError
+from runtime.errors import PagestreamError, RecordError
 from runtime.health import Readiness
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.group import GroupConsumer
+from runtime.kafka.reading import LogReader
 from runtime.kafka.records import EARLIEST, Committed, EndOfPartition, Partition, Record
 from runtime.lifecycle import StopSignal, Watchdog, slot_lock
 from runtime.logs import logger
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 
-MARK: Final = f"applied by the sink of {GENERATION}"
-"""The metadata of every offset that a sink commits: one without it is somebody else's."""
-
 _SESSION: Final = {
     "search_path": GENERATION,
     # Every look into a table is by its key. A plan made while the table was empty, or one that
     # trusts its statistics, would read all of it instead.
-    "plan_cache_mode": "force_custom_plan",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -56,8 +59,10 @@ _SESSION: Final = {
     "idle_in_transaction_session_timeout": "10s",
 }
 _ANSWER_SECONDS: Final = 5.0
+_COMMITTED_SECONDS: Final = 10.0
 _CHECK_ORIGIN_SECONDS: Final = 10.0
-_MOST_BYTES: Final = 8_000_000
+_WRITERS: Final = 2
+_MOST_BYTES: Final = 4_000_000
 _READ_AT_ONCE: Final = 500
 _READ_SECONDS: Final = 0.05
 _ROOM_SECONDS: Final = 5.0
@@ -102,11 +107,21 @@ def run(
         def writing() -> psycopg.Connection:
             return open_connection(settings)
 
+        def first_record(partition: Partition, start: int, end: int) -> Record | None:
+            with LogReader(settings) as records:
+                return next(
+                    records.read({partition: end}, seconds=_ANSWER_SECONDS, start=start), None
+                )
+
         applier = Applier(CONSUMERS, origin, metrics)
-        writer = Writer(Persistence(writing, applier, outage("database")))
-        reader = PositionReader(reading, cluster, origin, outage("positions"))
+        writers = [
+            Writer(Persistence(writing, applier, outage(f"database {number}")))
+            for number in range(_WRITERS)
+        ]
+        lanes = Lanes(writers, settings.sink_batch, _MOST_BYTES)
+        reader = PositionReader(reading, cluster, first_record, origin, outage("positions"))
         watchdog = Watchdog(_STANDSTILL_SECONDS)
-        sink = Sink(settings, CONSUMERS, writer, reader, metrics, watchdog)
+        sink = Sink(settings, CONSUMERS, lanes, reader, metrics, watchdog)
         with watchdog.watching():
             sink.run(stop, readiness)
 
@@ -114,6 +129,9 @@ def run(
 def open_connection(settings: Settings) -> psycopg.Connection:
     """Return a connection that the sink writes over, as `runtime.database.connections.connect`."""
     connection = connect(settings, settings.sink_slot, _SESSION)
+    # Prepared, our own queries would get such a plan; those of foreign keys are prepared by the
+    # server, and cheap to keep.
+    connection.prepare_threshold = None
     try:
         with door():
             pages.prepare(connection)
@@ -124,25 +142,25 @@ def open_connection(settings: Settings) -> psycopg.Connection:
 
 
 class Sink:
-    """One sink at work: its group membership, the batch being gathered, and its writer."""
+    """One sink at work: its group membership, and the lanes that gather and write."""
 
     def __init__(
         self,
         settings: Settings,
         consumers: Sequence[Consumer],
-        writer: Writer,
+        lanes: Lanes,
         reader: PositionReader,
         metrics: Metrics,
         watchdog: Watchdog,
     ) -> None:
-        self._writer = writer
+        self._lanes = lanes
         self._reader = reader
         self._metrics = metrics
         self._watchdog = watchdog
         self._log = logger("sink")
         self._read_of = {consumer.topic.name: consumer.read for consumer in consumers}
-        self._gathered = BatchBuilder(settings.sink_batch, _MOST_BYTES)
         self._held = False
+        self._unmirrored: dict[Partition, int] = {}
         self._check_origin_at = time.monotonic() + _CHECK_ORIGIN_SECONDS
         self._consumer = GroupConsumer(
             settings,
@@ -160,11 +178,11 @@ class Sink:
             while not stop.is_set():
                 self._turn()
         except BaseException:
-            # The writer may be waiting for the database: nobody wants its batch any more.
+            # The writers may be waiting for the database: nobody wants their batches any more.
             stop.set()
             raise
         finally:
-            self._writer.close(self._watchdog.beat)
+            self._lanes.close(self._watchdog.beat)
             self._mirror()
             self._consumer.close()
             self._log.info("sink_stopped")
@@ -176,37 +194,32 @@ class Sink:
             self._reader.check_origin()
             self._check_origin_at = time.monotonic() + _CHECK_ORIGIN_SECONDS
         try:
-            self._writer.check()
+            self._lanes.check()
         except PositionMoved as moved:
             self._log.warning("position_moved", reason=str(moved))
-            self._writer.forget_failure()
+            self._lanes.forget_failure()
+            self._lanes.drain(_DRAIN_SECONDS, self._watchdog.beat)
             self._go_where_positions_are()
-        if self._gathered.room:
+        if self._lanes.room:
             self._release()
-            if not self._gathered.empty and self._writer.idle:
-                self._writer.offer(self._gathered.take())
+            self._lanes.feed()
             self._read()
-        elif self._writer.wait_for_room(_READ_SECONDS if self._held else _ROOM_SECONDS):
-            self._writer.offer(self._gathered.take())
-        else:
+        elif not self._lanes.hand_over(_READ_SECONDS if self._held else _ROOM_SECONDS):
             self._hold()
 
     def _read(self) -> None:
-        at_once = min(_READ_AT_ONCE, max(1, self._gathered.room))
+        at_once = min(_READ_AT_ONCE, max(1, self._lanes.room))
         for record in self._consumer.consume(at_once, _READ_SECONDS):
             if isinstance(record, EndOfPartition):
                 self._reach(Partition(record.topic, record.partition), record.offset)
-            elif self._gathered.wants(record):
-                self._gathered.add(Item(record, self._content(record)))
+            elif self._lanes.wants(record):
+                self._lanes.add(Item(record, self._content(record)))
 
     def _reach(self, partition: Partition, end: int) -> None:
-        if self._gathered.lost(partition, end):
-            raise ConfigurationError(
-                f"{partition.topic}/{partition.number} ends at {end}, before what was applied: "
-                "Kafka has lost records",
-                remedy="restore the topic, or fill a new database from what it still has",
-            )
-        self._gathered.reach(partition, end)
+        reached = self._lanes.reached(partition)
+        if reached is not None:
+            examining.check_inside(partition, Position(reached), Log(0, end))
+        self._lanes.reach(partition, end)
 
     def _content(self, record: Record) -> object:
         try:
@@ -229,32 +242,40 @@ class Sink:
             self._log.info("reading_resumed")
 
     def _mirror(self) -> None:
-        """Commit to Kafka what PostgreSQL has."""
-        applied = self._writer.take_applied()
+        """Commit to Kafka what PostgreSQL has; what it may not take now is kept for later."""
+        applied = self._lanes.take_applied()
         if applied:
             crash_point("sink.committed")
-            self._consumer.commit({place: Committed(end, MARK) for place, end in applied.items()})
+            self._unmirrored |= applied
+        offsets = {place: Committed(end, MARK) for place, end in self._unmirrored.items()}
+        if offsets and self._consumer.commit(offsets):
+            self._unmirrored.clear()
             crash_point("sink.mirrored")
 
     def _go_where_positions_are(self) -> None:
         positions = self._reader.read(self._consumer.assignment(), self._watchdog.beat)
-        self._gathered.place(positions)
+        self._lanes.place(positions)
         for partition, offset in _starts(positions).items():
             self._consumer.seek(partition, offset)
 
     def assigned(self, partitions: list[Partition]) -> dict[Partition, int]:
-        """Start where PostgreSQL says, whatever Kafka has for a committed offset."""
+        """Start where PostgreSQL says, or before, where an operator wants it."""
         self._held = False
-        positions = self._reader.read(partitions, self._watchdog.beat)
-        self._gathered.place(positions)
+        positions, self._unmirrored = self._reader.take_over(
+            partitions,
+            lambda: self._consumer.committed(partitions, _COMMITTED_SECONDS),
+            self._watchdog.beat,
+        )
+        self._lanes.place(positions)
         self._count_owned(partitions)
         return _starts(positions)
 
     def revoked(self, partitions: list[Partition]) -> None:
-        """Finish what the writer has, unless the database is away; forget the rest."""
-        self._writer.drain(_DRAIN_SECONDS, self._watchdog.beat)
+        """Finish what the writers have, unless the database is away; forget the rest."""
+        self._lanes.drain(_DRAIN_SECONDS, self._watchdog.beat)
         self._mirror()
-        self._gathered.drop(partitions)
+        self._unmirrored = {}
+        self._lanes.drop(partitions)
         self._count_owned([])
 
     def _count_owned(self, partitions: list[Partition]) -> None:

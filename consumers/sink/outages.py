@@ -4,7 +4,7 @@ import random
 import time
 from typing import Final
 
-from runtime.errors import DatabaseUnavailable, Unavailable
+from runtime.errors import BrokerUnavailable, DatabaseUnavailable, Unavailable
 from runtime.health import Readiness
 from runtime.lifecycle import StopSignal
 from runtime.logs import logger
@@ -36,7 +36,7 @@ class Outage:
         """Whether the server was away at the last try."""
         return self._began is not None
 
-    def wait(self, error: DatabaseUnavailable | Unavailable) -> bool:
+    def wait(self, error: DatabaseUnavailable | BrokerUnavailable | Unavailable) -> bool:
         """Wait before the next try; return False when the process must stop instead."""
         if self._began is None:
             self._began = time.monotonic()

@@ -9,6 +9,7 @@ from consumers.batches import Batch
 from consumers.sink.applying import Applier
 from consumers.sink.outages import Outage
 from consumers.sink.positions import PositionMoved
+from consumers.sink.standstill import end_standstill
 from runtime.database.fates import is_cancelled
 from runtime.errors import DatabaseUnavailable, Unavailable
 
@@ -45,6 +46,7 @@ class Persistence:
                 raise
             except DatabaseUnavailable as error:
                 self.close()
+                end_standstill(error, self._connect)
                 cancelled += is_cancelled(error)
                 if cancelled >= _MOST_CANCELLED:
                     raise Unavailable(

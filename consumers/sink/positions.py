@@ -2,22 +2,24 @@
 
 Kafka's committed offsets only mirror them. Moving a position is a compare-and-swap at the beginning
 of each batch's transaction: it proves that no other sink has applied anything of these partitions
-since the batch was read, and its row locks keep it so until the commit.
+since the batch was read, and its row locks keep it so until the commit. Putting one back, because
+an operator has asked for it, is a compare-and-swap too.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 import psycopg
 
 from consumers.batches import Position, Span
 from consumers.queries import load
-from consumers.sink.outages import Outage
-from runtime.database.fates import door
-from runtime.errors import ConfigurationError, DatabaseUnavailable, Retry, Unavailable
-from runtime.kafka.cluster import Cluster
+from migrations import GENERATION
+from runtime.errors import ConfigurationError, Retry
 from runtime.kafka.records import Partition
+
+MARK: Final = f"applied by the sink of {GENERATION}"
+"""The metadata of every offset that a sink commits: one without it is an operator's reset."""
 
 _QUERIES: Final = load(__file__)
 
@@ -31,6 +33,17 @@ class Origin(msgspec.Struct, frozen=True):
 
     cluster_id: str
     topic_ids: dict[str, str]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A position's way back: from where it stands to where an operator wants it.
+
+    `caught_up` says that nothing lay beyond it when this was decided.
+    """
+
+    start: int
+    target: int
+    caught_up: bool
 
 
 def read(
@@ -48,95 +61,54 @@ def read(
             "partitions": [partition.number for partition in positions],
         },
     )
-    for topic, number, next_offset, applied_to, cluster_id, topic_id in rows:
+    for topic, number, next_offset, applied_to, age, cluster_id, topic_id in rows:
         if (cluster_id, topic_id) != (origin.cluster_id, origin.topic_ids[topic]):
             raise ConfigurationError(
                 f"the database was filled from another topic {topic} than this one: its positions "
                 f"are of topic id {topic_id} in cluster {cluster_id}",
-                remedy="point PAGESTREAM_KAFKA at that cluster, or PAGESTREAM_DATABASE at a "
-                "new database, which is then filled from the beginning",
+                remedy="point PAGESTREAM_KAFKA at that cluster; or point PAGESTREAM_DATABASE at a "
+                "new database and run `pagestream migrate`: the sink fills it from the beginning",
             )
-        positions[Partition(topic, number)] = Position(next_offset, applied_to)
+        positions[Partition(topic, number)] = Position(next_offset, applied_to, age)
     return positions
-
-
-class PositionReader:
-    """Reads positions, over a connection of its own each time, waiting for both servers."""
-
-    def __init__(
-        self,
-        connect: Callable[[], psycopg.Connection],
-        cluster: Cluster,
-        origin: Origin,
-        outage: Outage,
-    ) -> None:
-        self._connect = connect
-        self._cluster = cluster
-        self._origin = origin
-        self._outage = outage
-
-    def read(
-        self, partitions: Iterable[Partition], beat: Callable[[], None]
-    ) -> dict[Partition, Position]:
-        """Return the position of each partition; none at all when the process must stop.
-
-        Raises ConfigurationError for a position that means nothing in these topics.
-        """
-        while True:
-            beat()
-            try:
-                with door(), self._connect() as connection:
-                    positions = read(connection, partitions, self._origin)
-                beat()
-                self._check_ends(positions)
-            except (DatabaseUnavailable, Unavailable) as error:
-                if not self._outage.wait(error):
-                    return {}
-            else:
-                self._outage.over()
-                return positions
-
-    def check_origin(self) -> None:
-        """Raise ConfigurationError when a topic was made anew: its offsets mean other records.
-
-        A broker that does not answer is no reason: who reads from it will notice.
-        """
-        try:
-            topic_ids = self._cluster.check_topics()
-        except Unavailable:
-            return
-        for topic, topic_id in self._origin.topic_ids.items():
-            if topic_ids[topic] != topic_id:
-                raise ConfigurationError(
-                    f"topic {topic} was made anew while the sink was running: it had id "
-                    f"{topic_id} and has {topic_ids[topic]}",
-                    remedy="fill a new database from what it has now",
-                )
-
-    def _check_ends(self, positions: dict[Partition, Position]) -> None:
-        """Refuse positions beyond a log's end: reading would go on from its beginning."""
-        ends = self._cluster.ends(positions, pending_too=True)
-        for partition, position in positions.items():
-            if position.next_offset is not None and position.next_offset > ends[partition]:
-                raise ConfigurationError(
-                    f"{partition.topic}/{partition.number} ends at {ends[partition]}, but was "
-                    f"applied up to {position.next_offset}: Kafka has lost records",
-                    remedy="restore the topic, or fill a new database from what it still has",
-                )
 
 
 def move(connection: psycopg.Connection, spans: dict[Partition, Span], origin: Origin) -> None:
     """Move the position of each partition over its span; PositionMoved unless all could be."""
-    row = connection.execute(
+    swapped = connection.execute(
         _QUERIES["move"],
         {
             "topics": [partition.topic for partition in spans],
             "partitions": [partition.number for partition in spans],
             "starts": [span.start.next_offset for span in spans.values()],
             "ends": [span.end for span in spans.values()],
+            "caught_up": [span.caught_up for span in spans.values()],
             "topic_ids": [origin.topic_ids[partition.topic] for partition in spans],
             "cluster_id": origin.cluster_id,
         },
     ).fetchone()
-    if row is None or row[0] != len(spans):
-        raise PositionMoved("another sink has moved on in the partitions of this batch")
+    _check_all(swapped, len(spans))
+
+
+def go_back(connection: psycopg.Connection, steps: Mapping[Partition, Step]) -> None:
+    """Put positions back, in one transaction; PositionMoved unless all could be.
+
+    Records are applied again from there, and change no figure below where they were counted.
+    """
+    with connection.transaction():
+        swapped = connection.execute(
+            _QUERIES["go_back"],
+            {
+                "topics": [partition.topic for partition in steps],
+                "partitions": [partition.number for partition in steps],
+                "from_offsets": [step.start for step in steps.values()],
+                "to_offsets": [step.target for step in steps.values()],
+                "caught_up": [step.caught_up for step in steps.values()],
+            },
+        ).fetchone()
+        _check_all(swapped, len(steps))
+
+
+def _check_all(swapped: tuple[Any, ...] | None, expected: int) -> None:
+    if swapped is None or swapped[0] != expected:
+        raise PositionMoved("another sink has moved on in these partitions")

@@ -47,9 +47,15 @@ class Writer:
         self._thread.start()
 
     def wait_for_room(self, seconds: float) -> bool:
-        """Wait until a batch can be offered, `seconds` at most; return whether it can."""
+        """Wait until a batch can be offered, `seconds` at most; return whether it can.
+
+        Gives up at a failure: until somebody has looked at it, no batch is taken.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: self._waiting is None, seconds)
+            self._changed.wait_for(
+                lambda: self._waiting is None or self._failure is not None, seconds
+            )
+            return self._waiting is None
 
     def offer(self, batch: Batch) -> None:
         """Hand over a batch, when there is room."""

@@ -70,18 +70,20 @@ COMMENT ON COLUMN meeting_page.votes IS 'As the site gave it: JSON, mostly.';
 COMMENT ON COLUMN meeting_page.sanitised IS 'The fields that held characters PostgreSQL cannot store; null: none.';
 
 CREATE TABLE sink_position (
-    topic       text COLLATE "C" NOT NULL,
-    partition   integer NOT NULL,
-    next_offset bigint NOT NULL,
-    applied_to  bigint NOT NULL,
-    cluster_id  text NOT NULL,
-    topic_id    text NOT NULL,
+    topic        text COLLATE "C" NOT NULL,
+    partition    integer NOT NULL,
+    next_offset  bigint NOT NULL,
+    applied_to   bigint NOT NULL,
+    cluster_id   text NOT NULL,
+    topic_id     text NOT NULL,
+    caught_up_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE sink_position IS 'How far the sink has applied each partition: written with the rows, so it is the truth.';
 COMMENT ON COLUMN sink_position.next_offset IS 'The offset of the next record to be applied.';
 COMMENT ON COLUMN sink_position.applied_to IS 'The highest next_offset ever: records below it have been counted.';
+COMMENT ON COLUMN sink_position.caught_up_at IS 'When the partition was last applied to its end, or begun: from then on its log keeps every deletion beyond next_offset for as long as the topic keeps deletions.';
 
 -- lz4 is read and written in half the time; servers can be built without it.
 DO $$

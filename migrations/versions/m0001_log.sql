@@ -90,3 +90,21 @@ COMMENT ON TABLE pagestream_log.dead_letter IS 'Records that cannot be stored, e
 COMMENT ON COLUMN pagestream_log.dead_letter.identity IS 'The page''s id, or the digest of the content where there is no usable id.';
 COMMENT ON COLUMN pagestream_log.dead_letter.record_offset IS 'With topic and partition: the newest record that brought it.';
 COMMENT ON COLUMN pagestream_log.dead_letter.original IS 'The first megabyte of the bytes as they came; length (bytes) and digest (SHA-256, hex) are of all.';
+
+CREATE TABLE pagestream_log.sink_gap (
+    number      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    generation  text COLLATE "C" NOT NULL,
+    topic       text COLLATE "C" NOT NULL,
+    partition   integer NOT NULL,
+    from_offset bigint,
+    to_offset   bigint NOT NULL,
+    reason      text NOT NULL,
+    walked      text[] NOT NULL,
+    skipped_by  text NOT NULL,
+    skipped_at  timestamptz NOT NULL DEFAULT now()
+);
+
+COMMENT ON TABLE pagestream_log.sink_gap IS 'The stretches of the topics that an operator let the sink leave out.';
+COMMENT ON COLUMN pagestream_log.sink_gap.from_offset IS 'Where the sink stood; null: nothing had been applied.';
+COMMENT ON COLUMN pagestream_log.sink_gap.to_offset IS 'Where it goes on: before from_offset where the log had become shorter.';
+COMMENT ON COLUMN pagestream_log.sink_gap.walked IS 'The tables, site/kind, for which a full walk was asked because of it.';

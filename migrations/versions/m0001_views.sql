@@ -41,3 +41,8 @@ SELECT number, site AS subdomain, kind, identity, page_id, found_by, reason, mes
        walk, step, topic, partition, record_offset, headers, original, original_length,
        original_digest, first_seen, last_seen, times_seen
 FROM pagestream_log.dead_letter;
+
+CREATE OR REPLACE VIEW pagestream.sink_gap AS
+SELECT number, generation, topic, partition, from_offset, to_offset, reason, walked, skipped_by,
+       skipped_at
+FROM pagestream_log.sink_gap;

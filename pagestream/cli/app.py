@@ -4,12 +4,13 @@ import os
 import sys
 import traceback
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+import typer.main
 
-from pagestream.cli import demo, local, preparing, roles, sites, walking, watching
+from pagestream.cli import demo, local, preparing, roles, sink, sites, walking, watching
+from pagestream.cli.arguments import StateDirectory
 from pagestream.cli.invocation import Invocation
 from pagestream.cli.screen import complain
 from runtime.errors import PagestreamError, Stop
@@ -25,6 +26,8 @@ _EXIT_CODES: Final = (
     "130 interrupted"
 )
 
+_HELP_OPTIONS: Final = ["-h", "--help"]
+
 app: Final = typer.Typer(
     name="pagestream",
     rich_markup_mode="markdown",
@@ -32,10 +35,10 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     epilog=_EXIT_CODES,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": _HELP_OPTIONS},
 )
 
-for commands in (demo, local, preparing, sites, walking, roles, watching):
+for commands in (demo, local, preparing, sites, walking, roles, watching, sink):
     commands.register(app)
 
 
@@ -56,15 +59,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it
 def pagestream(
     context: typer.Context,
     *,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Where `pagestream up` keeps its servers. Default: "
-            "PAGESTREAM_STATE_DIRECTORY, else .pagestream.",
-            show_default=False,
-        ),
-    ] = None,
+    state_dir: StateDirectory = None,
     version: Annotated[  # noqa: ARG001 - the callback answers it
         bool,
         typer.Option(
@@ -87,7 +82,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; every expected error becomes one line."""
     try:
-        code = app(arguments, prog_name="pagestream", standalone_mode=False)
+        code = _command_line()(arguments, prog_name="pagestream", standalone_mode=False)
         sys.stdout.flush()
     except PagestreamError as error:
         return _report(error)
@@ -108,6 +103,18 @@ def run(arguments: list[str]) -> int:
     if code == _INTERRUPTED:
         complain("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _command_line() -> Any:
+    """Return the whole command line; in its help `--help` is a flag that takes no value."""
+    command = typer.main.get_command(app)
+    waiting: list[Any] = [command]
+    while waiting:
+        each = waiting.pop()
+        context = typer.Context(each, help_option_names=_HELP_OPTIONS)
+        each.get_help_option(context).metavar = ""
+        waiting += getattr(each, "commands", {}).values()
+    return command
 
 
 def _report(error: PagestreamError) -> int:

@@ -1,5 +1,6 @@
 """Options that several commands share, and how their values are read."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -8,6 +9,16 @@ from schemas.tables import KINDS, Kind, Table, is_site
 
 AsJson = Annotated[
     bool, typer.Option("--json", metavar="", help="Write JSON, for scripts, to stdout.")
+]
+StateDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        metavar="PATH",
+        help="Where `pagestream up` and `pagestream demo` keep all that they need. Default: "
+        "PAGESTREAM_STATE_DIRECTORY, else .pagestream.",
+        show_default=False,
+    ),
 ]
 DocumentType = Literal["agenda", "minutes", "both"]
 

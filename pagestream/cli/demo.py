@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 
 from pagestream.backfilling import FollowedWalk, result_of
-from pagestream.cli.local import PANEL, StateDirectory, local_settings, program, psql, running_here
+from pagestream.cli.arguments import StateDirectory
+from pagestream.cli.local import PANEL, local_settings, program, psql, running_here
 from pagestream.cli.screen import duration, grid, number, pairs, results, say, show_lines
 from pagestream.cli.sites import add_site
 from pagestream.cli.walking import report_failures, walk_and_follow, what_became

@@ -1,7 +1,7 @@
 """Walks as they go on, on a terminal as a table that moves, elsewhere as a line now and then."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,19 +14,42 @@ from pagestream.cli.screen import duration, grid, number, remarks, say, status
 
 _MOST_ROWS: Final = 12
 _LINE_EVERY_SECONDS: Final = 5.0
-_SINK_SILENCE_SECONDS: Final = 10.0
+_SILENCE_SECONDS: Final = 10.0
+
+
+class _Progress:
+    """A figure that should grow, and since when it has not."""
+
+    def __init__(self, now: float) -> None:
+        self.figure = -1
+        self._changed_at = now
+
+    def see(self, figure: int, now: float) -> None:
+        if figure != self.figure:
+            self.figure, self._changed_at = figure, now
+
+    def silent_seconds(self, now: float) -> float:
+        """Return for how long it has not grown; 0 while that is short enough to be no sign."""
+        silent = now - self._changed_at
+        return silent if silent > _SILENCE_SECONDS else 0.0
 
 
 class LiveWalks:
-    """Shows walks while they go on. A context manager; call `show` whenever they have changed."""
+    """Shows walks while they go on. A context manager; call `show` whenever they have changed.
 
-    def __init__(self, walks: Sequence[FollowedWalk]) -> None:
+    `clock` gives seconds that never run backwards.
+    """
+
+    def __init__(
+        self, walks: Sequence[FollowedWalk], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._walks = walks
         self._console = remarks()
         self._live = Live(console=self._console, refresh_per_second=8, transient=True)
-        self._said_at = time.monotonic()
-        self._stored = -1
-        self._stored_at = time.monotonic()
+        self._clock = clock
+        self._said_at = clock()
+        self._walked = _Progress(self._said_at)
+        self._stored = _Progress(self._said_at)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -44,31 +67,42 @@ class LiveWalks:
 
     def show(self) -> None:
         """Show the walks as they are now."""
-        now = time.monotonic()
-        stored = sum(walk.stored.applied for walk in self._walks if walk.stored is not None)
-        if stored != self._stored:
-            self._stored, self._stored_at = stored, now
+        now = self._clock()
+        stored = [walk.stored.applied for walk in self._walks if walk.stored is not None]
+        self._stored.see(sum(stored), now)
+        self._walked.see(sum(walk.changes for walk in self._walks), now)
         if self._console.is_terminal:
-            self._live.update(walks_table(self._walks, self._caption(now)))
+            caption = self._hint(now) or "Ctrl-C leaves the walks running."
+            self._live.update(walks_table(self._walks, caption))
         elif now - self._said_at >= _LINE_EVERY_SECONDS:
             self._said_at = now
-            say(self._line())
+            hint = self._hint(now)
+            say(self._line() + (f"; {hint}" if hint else ""))
 
-    def _caption(self, now: float) -> str:
+    def _hint(self, now: float) -> str | None:
+        """Return what may be wrong where nothing moves; None while something does."""
         if any(walk.stored is None for walk in self._walks):
             return "the database does not answer: what is stored is unknown"
-        fetched = sum(walk.state.pages for walk in self._walks if walk.state is not None)
-        if self._stored < fetched and now - self._stored_at > _SINK_SILENCE_SECONDS:
+        silent = self._walked.silent_seconds(now)
+        if silent and not all(walk.over for walk in self._walks):
+            return (
+                f"no progress for {duration(silent)}: does `pagestream run walker` run? "
+                "A slow source, or the request limit, can be the reason too"
+            )
+        if self._stored.silent_seconds(now) and self._stored.figure < self._fetched():
             return "nothing is being stored: does `pagestream run sink` run?"
-        return "Ctrl-C leaves the walks running."
+        return None
+
+    def _fetched(self) -> int:
+        return sum(walk.state.pages for walk in self._walks if walk.state is not None)
 
     def _line(self) -> str:
-        states = [walk.state for walk in self._walks if walk.state is not None]
-        stored = "unknown" if any(w.stored is None for w in self._walks) else f"{self._stored:,}"
+        unknown = any(walk.stored is None for walk in self._walks)
+        stored = "unknown" if unknown else f"{self._stored.figure:,}"
         over = sum(walk.over for walk in self._walks)
         return (
             f"{over} of {len(self._walks)} walks over, "
-            f"{sum(state.pages for state in states):,} pages fetched, {stored} stored"
+            f"{self._fetched():,} pages fetched, {stored} stored"
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.markup import escape
 
+from pagestream.cli.arguments import StateDirectory
 from pagestream.cli.invocation import quiet_settings_of
 from pagestream.cli.screen import pairs, say, show_lines, warn
 from pagestream.cli.sites import add_site
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 PANEL: Final = "Start here"
 
 _TEND_SECONDS: Final = 0.2
-
-StateDirectory = Annotated[
-    Path | None,
-    typer.Option(metavar="PATH", help="Where all is kept; else PAGESTREAM_STATE_DIRECTORY."),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -122,7 +118,7 @@ def _show_places(installation: "Installation") -> None:
     places = {
         "Kafka": installation.settings.kafka,
         "PostgreSQL": psql(installation.state),
-        "Source": f"{installation.source} (Datasette, any subdomain is the city)",
+        "Source": f"{installation.source} (Datasette with {CITY.site}, and no other site)",
     }
     for role in installation.roles.roles:
         places[role.name.capitalize()] = f"{role.health}/readyz, log in {state}/{role.name}.log"

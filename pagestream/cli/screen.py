@@ -17,7 +17,7 @@ STATUS_STYLES: Final = {
     "in_progress": "cyan",
     "verifying": "cyan",
     "completed": "green",
-    "unverified": "green",
+    "unverified": "yellow",
     "paused": "yellow",
     "held": "yellow",
     "failed": "bold red",

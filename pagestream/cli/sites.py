@@ -9,7 +9,7 @@ from rich.markup import escape
 from pagestream.access import open_cluster
 from pagestream.cli.arguments import AsJson, site_name, tables_of
 from pagestream.cli.invocation import quiet_settings_of
-from pagestream.cli.screen import grid, number, results, say, write_json
+from pagestream.cli.screen import grid, number, results, say, warn, write_json
 from pagestream.requests import ask, new_id, sender, settled
 from pagestream.walks import known_sites
 from runtime.kafka.cluster import Cluster
@@ -34,7 +34,9 @@ def add(
     context: typer.Context,
     subdomain: Annotated[
         str,
-        typer.Argument(callback=site_name, help="The site's name below the base domain."),
+        typer.Argument(
+            metavar="SITE", callback=site_name, help="The site's name below the base domain."
+        ),
     ],
     *,
     name: Annotated[str | None, typer.Option(help="The municipality's name.")] = None,
@@ -86,7 +88,7 @@ def add_site(settings: Settings, cluster: Cluster, municipality: Municipality) -
         )
         for table in tables_of(municipality.site)
     ]
-    answers = settled(requests, ask(settings, cluster, requests))
+    answers = settled(requests, ask(settings, cluster, requests, busy=warn))
     return answers[0].reason or answers[0].answer
 
 

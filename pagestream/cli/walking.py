@@ -93,7 +93,8 @@ def backfill(
     only asks for them. Ctrl-C leaves them running: `pagestream walks` shows how far they
     are. A table that is being walked already is walked once more after that.
 
-    With `--no-wait` it ends when a walker has answered, or after 10 seconds with a warning.
+    With `--no-wait` it ends when a walker has answered, or after 10 seconds with a warning. Rows
+    that were rejected are counted in a warning; they do not change the exit code.
 
     Example: `pagestream backfill --subdomain alameda.ca --document-type minutes`
     """
@@ -133,7 +134,7 @@ def choose_tables(
             f"site {subdomain} is not known", remedy=f"run `pagestream sites add {subdomain}`"
         )
     if not chosen:
-        raise NotDone("no site is known", remedy="run `pagestream sites add SUBDOMAIN`")
+        raise NotDone("no site is known", remedy="run `pagestream sites add SITE`")
     return chosen, states
 
 
@@ -175,8 +176,8 @@ def walk_and_follow(
     try:
         with following(settings, cluster) as follower:
             requests = start_walks(tables, follower.states, rows)
-            walks = [FollowedWalk(follower.states[table]) for table in tables]
-            answers = settled(requests, ask(settings, cluster, requests))
+            answers = settled(requests, ask(settings, cluster, requests, busy=warn))
+            walks = [_followed(follower.states[answer.table], answer) for answer in answers]
             say(f"[dim]{_answers(answers)}[/]")
             with LiveWalks(walks) as live:
                 for _ in follow(walks, follower, figures, _TICK_SECONDS):
@@ -184,6 +185,10 @@ def walk_and_follow(
     finally:
         figures.close()
     return walks
+
+
+def _followed(before: WalkState, answer: CommandAnswered) -> FollowedWalk:
+    return FollowedWalk(before, waits=answer.walk == before.walk)
 
 
 def show_results(walks: Sequence[FollowedWalk]) -> None:
@@ -218,15 +223,28 @@ def what_became(result: WalkResult) -> str:
 
 
 def report_failures(walks: Sequence[FollowedWalk]) -> None:
-    """Raise NotDone when a walk did not come to its end."""
+    """Raise NotDone when a walk did not come to its end; first warn of rows that were refused."""
+    _warn_of_rejected(walks)
     failed = [result_of(walk) for walk in walks if walk.failed]
     if failed:
         first = failed[0]
+        became = "did not begin" if first.status == "pending" else f"ended as {first.status}"
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise NotDone(
-            f"walk {first.walk} of {first.site}/{first.kind} ended as {first.status}: "
+            f"walk {first.walk} of {first.site}/{first.kind} {became}: "
             f"{first.error or 'no reason was given'}{more}",
             remedy="see `pagestream walks`; `pagestream backfill` walks it anew",
+        )
+
+
+def _warn_of_rejected(walks: Sequence[FollowedWalk]) -> None:
+    refused = [(one, one.rejected + one.dead_lettered) for one in map(result_of, walks)]
+    named = [f"{count:,} of {one.site}/{one.kind}" for one, count in refused if count]
+    if named:
+        more = f" and {len(named) - _MOST_NAMED} more tables" if len(named) > _MOST_NAMED else ""
+        warn(
+            f"rows were rejected: {', '.join(named[:_MOST_NAMED])}{more}; each is in "
+            "pagestream.dead_letter in the database, with its reason and as it came"
         )
 
 

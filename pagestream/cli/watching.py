@@ -83,7 +83,7 @@ def doctor(
     source: Annotated[
         str | None,
         typer.Option(
-            metavar="SUBDOMAIN", callback=site_name_or_none, help="Also ask this site for one row."
+            metavar="SITE", callback=site_name_or_none, help="Also ask this site for one row."
         ),
     ] = None,
     as_json: AsJson = False,

@@ -20,6 +20,9 @@ CITY: Final = Municipality(
 )
 """What is known of the city; its subdomain is the one that it has at civic.band."""
 
+PLUGINS: Final = Path(__file__).with_name("plugins")
+"""Datasette's plugins for the city: it answers under its own name alone."""
+
 
 def database_file(directory: Path) -> Path:
     """Return where below `directory` the city's SQLite file belongs.
@@ -44,7 +47,10 @@ def _packed() -> bytes:
 
 
 def metadata() -> dict[str, Any]:
-    """Return Datasette's metadata for the city, civic.band's own sort order with it."""
+    """Return Datasette's metadata for the city, civic.band's own sort order with it.
+
+    With it goes what the plugin below PLUGINS needs: the name under which the city is served.
+    """
     text = files("pagestream.demo").joinpath("metadata.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
-    return found
+    return found | {"plugins": {"one-site": {"site": CITY.site}}}

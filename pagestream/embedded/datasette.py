@@ -26,8 +26,8 @@ VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
 class EmbeddedDatasette(EmbeddedServer):
     """One Datasette serving `databases`, each under its file's name; its address is its base URL.
 
-    The files stay writable from outside: a site is rebuilt under its readers. `metadata` and
-    `settings` are Datasette's own.
+    The files stay writable from outside: a site is rebuilt under its readers. `metadata`,
+    `settings` and `plugins`, a folder, are Datasette's own.
     """
 
     title: ClassVar[str] = "Datasette"
@@ -41,6 +41,7 @@ class EmbeddedDatasette(EmbeddedServer):
         version: Version = "0.65",
         metadata: Mapping[str, Any] | None = None,
         settings: Mapping[str, str | int] | None = None,
+        plugins: Path | None = None,
         progress: Progress = silent,
     ) -> None:
         super().__init__(state, progress=progress)
@@ -48,6 +49,7 @@ class EmbeddedDatasette(EmbeddedServer):
         self._version = version
         self._metadata = metadata or {}
         self._settings = settings or {}
+        self._plugins = plugins
         self._python = Path(sys.executable)
 
     def prepare(self) -> None:
@@ -62,6 +64,7 @@ class EmbeddedDatasette(EmbeddedServer):
         """Start the server on `port`."""
         command: list[str | Path] = [self._python, "-I", "-m", "datasette", "serve"]
         command += [*self._databases, "--metadata", self.state / "metadata.json"]
+        command += [] if self._plugins is None else ["--plugins-dir", self._plugins]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         for name, value in self._settings.items():
             command += ["--setting", name, str(value)]

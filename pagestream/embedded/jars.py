@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ _ATTEMPTS: Final = 4
 _STALL_SECONDS: Final = 30.0
 _CHUNK_BYTES: Final = 256 * 1024
 _CLIENT_ERRORS: Final = range(400, 500)
+_CREDENTIALS: Final = re.compile(r"[^\s'\"]*@")
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,9 @@ class _Download:
             partial_path.replace(path)
         except (OSError, _RefusedError) as error:
             raise Unavailable(
-                f"cannot download {jar.coordinates}: {error}",
+                f"cannot download {jar.coordinates}: {_without_credentials(str(error))}",
                 remedy="check the network, or name a mirror in PAGESTREAM_MAVEN_URL",
-            ) from error
+            ) from None  # what lies behind it holds the address as it was given
         finally:
             partial_path.unlink(missing_ok=True)
 
@@ -188,6 +190,11 @@ def _refuse(address: str, error: Exception) -> None:
         if response.status_code in _CLIENT_ERRORS:
             raise _RefusedError(f"{address} answers {response.status_code}") from error
     raise error
+
+
+def _without_credentials(message: str) -> str:
+    """Return a message without what comes before the host of any address in it."""
+    return _CREDENTIALS.sub("…@", message)
 
 
 def trusted() -> str | bool:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
-from producer.datasette.decoding import broken, decode_ids, decode_rows, usable_body
+from producer.datasette.decoding import Rows, broken, decode_ids, decode_rows, usable_body
 from producer.pacing import Limiter, Stop, requests_per_minute
 from producer.responses import ListingResponse, PagesResponse
 from runtime.errors import SourceError
@@ -18,15 +18,21 @@ from schemas.tables import Kind
 TABLES: Final[dict[Kind, str]] = {"agenda": "agendas", "minutes": "minutes"}
 """The source's own name of each kind's table."""
 
+FEWEST_ALL_REFUSED: Final = 20
+"""From so many rows on, a response without one that can be stored is not about its rows."""
+
 
 class DatasetteSource:
     """Fetches what a step asks for; safe to use from many threads, with one limiter for all.
 
-    `stop` ends a wait for the limiter: `fetch` then raises StopRequestedError.
+    `stop` ends a wait for the limiter: `fetch` then raises StopRequestedError. `http` is the door
+    that requests go through, by default one of the settings.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, stop: Stop) -> None:
-        self._http = HttpClient(settings)
+    def __init__(
+        self, settings: Settings, metrics: Metrics, stop: Stop, http: HttpClient | None = None
+    ) -> None:
+        self._http = http or HttpClient(settings)
         self._metrics = metrics
         self._limiter = Limiter(requests_per_minute(settings, self._http), metrics, stop)
 
@@ -90,6 +96,7 @@ def _pages(
 ) -> PagesResponse:
     body = usable_body(received)
     rows = decode_rows(body, step, requested_at)
+    _check_some_usable(rows, body)
     ids = [page.id for page in rows.pages]
     _check_order(ids, step.position.after, body)
     _check_next(rows.next, len(rows.pages) + len(rows.rejected), step, body)
@@ -111,6 +118,16 @@ def _listing(
     _check_order(ids, step.position.after, body)
     _check_next(token, rows, step, body)
     return ListingResponse(ids=ids, next=token, requested_at=requested_at, seconds=seconds)
+
+
+def _check_some_usable(rows: Rows, body: bytes) -> None:
+    """Refuse a response of many rows that holds no page: a column was renamed, or lost.
+
+    Row by row they would all be dead letters, and the walk would end as if all were well.
+    """
+    if not rows.pages and len(rows.rejected) >= FEWEST_ALL_REFUSED:
+        first = rows.rejected[0].message
+        raise broken(f"every one of its {len(rows.rejected)} rows was refused: {first}", body)
 
 
 def _check_order(ids: tuple[str, ...] | list[str], after: str | None, body: bytes) -> None:

@@ -2,20 +2,24 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from producer.datasette.rows import SourceRow, is_plain, judge, to_page, usable_id
+from producer.datasette.rows import TOO_DEEP, SourceRow, is_plain, judge, to_page, usable_id
 from runtime.errors import SourceError
 from runtime.http import Reason, Received, excerpt, failure
 from schemas.commands import TakeStep
 from schemas.records import DeadLetter, Page
 
-MAX_TOKEN_LENGTH: Final = 2000
-"""The longest `next` token believed: the source makes them of ids, and they go into an address."""
+MAX_TOKEN_LENGTH: Final = 60_000
+"""The longest `next` token believed: it goes into an address, and none is made beyond 65,536.
+
+The source makes it of the last row's id, twice, whatever that id is: one that is too long to be
+stored, or one that takes twelve characters for each of its own, must not end the walk.
+"""
 
 _STATUS_REASONS: Final[dict[int, Reason]] = {
     302: "no_such_site",
@@ -32,6 +36,8 @@ _OVER_TIME_STATUSES: Final = frozenset({400, 500})
 _OVER_TIME_WORDS: Final = (b"interrupted", b"took too long")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _LONGEST_INTEGER: Final = 300
+# Brackets, and whole texts, so that no bracket within one is taken for another.
+_MARKS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -94,17 +100,14 @@ def decode_rows(body: bytes, step: TakeStep, at: datetime) -> Rows:
     The fast way takes a response in which every row is as it should be. One row that is not sends
     the whole response the slow way, where each row is judged alone.
     """
-    try:
-        return _read_typed(body, step) or _judge_each(body, step, at)
-    except RecursionError:
-        raise broken("it is nested too deeply", body) from None
+    return _read_typed(body, step) or _judge_each(body, step, at)
 
 
 def _read_typed(body: bytes, step: TakeStep) -> Rows | None:
     """Return the rows of a response without fault, else None."""
     try:
         answer = _typed.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not all(map(is_plain, answer.rows)):
         return None
@@ -117,10 +120,7 @@ def decode_ids(body: bytes) -> tuple[tuple[str, ...], int, str | None]:
 
     A row without a usable id cannot be listed; where pages are read it is dead-lettered.
     """
-    try:
-        values, token = _read_loosely(body)
-    except RecursionError:
-        raise broken("it is nested too deeply", body) from None
+    values, token = _read_loosely(body)
     ids = [usable_id(row.get("id")) if isinstance(row, dict) else None for row, _ in values]
     return tuple([id_ for id_ in ids if id_ is not None]), len(values), token
 
@@ -148,12 +148,13 @@ def _token(value: object, body: bytes) -> str | None:
 def _read_loosely(body: bytes) -> tuple[list[tuple[object, bytes]], str | None]:
     """Return each row as JSON and as its bytes, and `next`, of a body that may be damaged.
 
-    What is not UTF-8 becomes lone surrogates, a BOM before the body goes, and NaN, control
-    characters and numbers of any length are read: so damage stays within its row.
+    What is not UTF-8 becomes lone surrogates, a BOM before the body goes, NaN, control characters
+    and numbers of any length are read, and TOO_DEEP stands for what is nested too deeply: so damage
+    stays within its row.
     """
     text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     try:
-        answer = dict(_members(text))
+        answer = _answer(text)
     except ValueError as error:
         raise broken(f"it is not JSON: {error}", body) from None
     if "rows" not in answer or "next" not in answer:
@@ -178,26 +179,38 @@ def _integer(digits: str) -> int | float:
 _json: Final = json.JSONDecoder(strict=False, parse_int=_integer)
 
 
-def _members(text: str) -> Iterator[tuple[object, object]]:
-    """Yield the members of the object that `text` is; ValueError when it is none."""
-    at = _expect(text, 0, "{")
+def _answer(text: str) -> dict[str, object]:
+    """Return the object that `text` is; ValueError when it is none."""
+    members, end = _members(text, _space(text, 0), _read_member)
+    if _space(text, end) != len(text):
+        raise ValueError("something follows its end")
+    return members
+
+
+def _read_member(key: str, text: str, at: int) -> tuple[object, int]:
+    if key == "rows" and text.startswith("[", at):
+        return _elements(text, at)
+    return _value(text, at)
+
+
+def _members(
+    text: str, at: int, read: Callable[[str, str, int], tuple[object, int]]
+) -> tuple[dict[str, object], int]:
+    """Return the members of the object at `at`, and where it ends; `read` reads one's value."""
+    members: dict[str, object] = {}
+    at = _expect(text, at, "{")
     if text.startswith("}", at):
-        return
+        return members, at + 1
     while True:
+        if not text.startswith('"', at):
+            raise ValueError(f"no text at character {at}")
         key, at = _json.raw_decode(text, at)
         at = _expect(text, at, ":")
-        if key == "rows" and text.startswith("[", at):
-            value, at = _elements(text, at)
-        else:
-            value, at = _json.raw_decode(text, at)
-        yield key, value
+        members[key], at = read(key, text, at)
         at = _space(text, at)
         if not text.startswith(",", at):
-            break
+            return members, _expect(text, at, "}")
         at = _expect(text, at, ",")
-    at = _expect(text, at, "}")
-    if at != len(text):
-        raise ValueError("something follows its end")
 
 
 def _elements(text: str, at: int) -> tuple[_Elements, int]:
@@ -206,12 +219,37 @@ def _elements(text: str, at: int) -> tuple[_Elements, int]:
     if text.startswith("]", at):
         return _Elements(values), at + 1
     while True:
-        value, end = _json.raw_decode(text, at)
+        value, end = _row(text, at)
         values.append((value, text[at:end].encode("utf-8", "surrogateescape")))
         at = _space(text, end)
         if not text.startswith(",", at):
             return _Elements(values), _expect(text, at, "]")
         at = _expect(text, at, ",")
+
+
+def _row(text: str, at: int) -> tuple[object, int]:
+    """Return a row and where it ends; its columns are read one by one where one is too deep."""
+    value, end = _value(text, at)
+    if value is TOO_DEEP and text.startswith("{", at):
+        value, _ = _members(text, at, lambda _, text, at: _value(text, at))
+    return value, end
+
+
+def _value(text: str, at: int) -> tuple[object, int]:
+    try:
+        return _json.raw_decode(text, at)
+    except RecursionError:
+        return TOO_DEEP, _end(text, at)
+
+
+def _end(text: str, at: int) -> int:
+    """Return where the array or object at `at` ends, however deep it is."""
+    depth = 0
+    for mark in _MARKS.finditer(text, at):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark[0], 0)
+        if depth == 0:
+            return mark.end()
+    raise ValueError("it breaks off")
 
 
 def _expect(text: str, at: int, mark: str) -> int:

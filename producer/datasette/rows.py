@@ -27,6 +27,9 @@ MAX_PAGE_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
 _CERTAINLY_FITS: Final = 2_000_000
 """Characters that fit into one message whatever they are: JSON takes six bytes for one at most."""
 
+TOO_DEEP: Final = object()
+"""Stands for a value that is nested too deeply to be read."""
+
 _UNUSABLE_IN_ID: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _NUL: Final = "\x00"
@@ -184,7 +187,10 @@ def _date(value: object) -> str | None:
     """Return a date's text; a value of another type as its JSON, for nothing is known of dates."""
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    text = _as_json(value, ensure_ascii=False)
+    if text is None:
+        raise RowError("wrong_type", "date is nested too deeply")
+    return text
 
 
 def _text(row: Mapping[str, object], column: str) -> str | None:
@@ -196,7 +202,15 @@ def _text(row: Mapping[str, object], column: str) -> str | None:
 
 def _show(value: object) -> str:
     """Return the beginning of a JSON value, in ASCII: messages must be storable themselves."""
-    return json.dumps(value)[:100]
+    return (_as_json(value, ensure_ascii=True) or "nested too deeply")[:100]
+
+
+def _as_json(value: object, *, ensure_ascii: bool) -> str | None:
+    """Return a value as JSON; None for one that is nested too deeply for that."""
+    try:
+        return None if value is TOO_DEEP else json.dumps(value, ensure_ascii=ensure_ascii)
+    except RecursionError:
+        return None
 
 
 def _bad_id(row: Mapping[str, object]) -> RowError:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,9 @@ from runtime.database.fates import door
 from runtime.errors import ConfigurationError, DatabaseUnavailable, Unavailable
 from runtime.logs import logger
 from runtime.settings import Settings
+
+Connection = psycopg.Connection
+"""The type of what `connect` returns, for who may not know the library."""
 
 # Seconds, and for the last one milliseconds, after which a silent peer counts as gone.
 _NETWORK: Final[dict[str, str | int]] = {
@@ -80,15 +84,30 @@ def connect_at_start(
 
 
 def _parse(settings: Settings) -> dict[str, str | int]:
+    given = settings.database.get_secret_value()
     try:
-        parsed = conninfo_to_dict(settings.database.get_secret_value())
+        parsed = conninfo_to_dict(given)
     except psycopg.ProgrammingError:
         # The library's message repeats the string, and with it the password.
         raise ConfigurationError(
             "PAGESTREAM_DATABASE is not a connection string",
             remedy="give it as postgresql://user:password@host:port/database",
         ) from None
+    if "://" in given and _is_cut_in_its_password(parsed):
+        raise ConfigurationError(
+            "PAGESTREAM_DATABASE holds a password with characters that must be escaped",
+            remedy="write @ as %40, : as %3A, / as %2F, ? as %3F and % as %25 within it",
+        )
     return {name: value for name, value in parsed.items() if value is not None}
+
+
+def _is_cut_in_its_password(parsed: Mapping[str, str | int | None]) -> bool:
+    """Tell whether a part of an address's password was taken for what follows it.
+
+    Host, port and database are repeated in the error of a connection that fails.
+    """
+    host, port, database = (str(parsed.get(name) or "") for name in ("host", "port", "dbname"))
+    return "@" in host + database or not re.fullmatch(r"[\d, -]*", port)
 
 
 @contextmanager

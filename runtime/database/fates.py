@@ -29,12 +29,14 @@ UNSTORABLE: Final = "unstorable"
 CANCELLED: Final = "57014"
 """The SQLSTATE of a statement that ran into a deadline: worth trying again, but not for ever."""
 
+_LOCKED: Final = "55P03"
+
 _RETRY: Final = frozenset(
     {
         "25P03",  # idle in transaction for too long
         "25P04",  # the transaction ran into its deadline
         "55006",  # object in use
-        "55P03",  # lock not available in time
+        _LOCKED,  # lock not available in time
         CANCELLED,
         "57P01",  # the server is being shut down
         "57P02",  # a process of the server crashed
@@ -107,6 +109,11 @@ def fate(error: psycopg.Error | UnicodeEncodeError) -> PagestreamError:
 def is_cancelled(error: PagestreamError) -> bool:
     """Tell whether the database gave up because a statement ran into its deadline."""
     return getattr(error.__cause__, "sqlstate", None) == CANCELLED
+
+
+def is_locked_out(error: PagestreamError) -> bool:
+    """Tell whether a statement gave up waiting for what another transaction holds."""
+    return getattr(error.__cause__, "sqlstate", None) == _LOCKED
 
 
 def _fate_by_code(error: psycopg.Error, code: str) -> PagestreamError:

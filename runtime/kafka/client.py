@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple, TypeVar
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from stamina import retry_context
 
 from runtime.errors import (
     BrokerUnavailable,
@@ -19,6 +20,8 @@ from runtime.kafka.records import Partition
 from runtime.logs import logger
 from runtime.settings import Settings
 from schemas.topics import MAX_MESSAGE_BYTES
+
+T = TypeVar("T")
 
 _FATAL: Final = KafkaError._FATAL  # noqa: SLF001 - the library's public name for it
 
@@ -72,7 +75,9 @@ _STOPS: Final = {
 """The errors after which there is no use in going on. All others pass: the broker is away, busy or
 changing leaders."""
 
+_HAS_MEMBERS: Final = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP)
 _SAY_AGAIN_AFTER: Final = 30.0
+_ONE_TRY_SECONDS: Final = 3.0
 
 
 def client_config(settings: Settings, **more: Any) -> dict[str, Any]:
@@ -138,6 +143,32 @@ def _code(error: KafkaError) -> int:
     if error.code() == _FATAL and "fenced" in error.str().lower():
         return KafkaError.FENCED_INSTANCE_ID
     return error.code()
+
+
+def answer_about_group(ask: Callable[[float], T], seconds: float) -> T:
+    """Return the broker's answer about a group; asks again, for `seconds`, while none comes.
+
+    Where a group is the cluster's first, its coordinator has yet to be made. The library looks for
+    it three times within a third of a second, and then waits in silence for its time to be over.
+    `ask` is given the seconds for one try. Raises KafkaException or TimeoutError.
+    """
+    tries = retry_context(on=_may_pass, attempts=None, timeout=seconds, wait_max=0.5)
+    for attempt in tries:
+        with attempt:
+            answer = ask(min(seconds, _ONE_TRY_SECONDS))
+    return answer
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, KafkaException):
+        known = error.args[0].code() in (KafkaError.GROUP_ID_NOT_FOUND, *_HAS_MEMBERS)
+        return not known and isinstance(fate(error, "asking"), BrokerUnavailable)
+    return isinstance(error, TimeoutError)
+
+
+def group_has_members(error: KafkaException) -> bool:
+    """Tell whether the broker refused because the group has members."""
+    return error.args[0].code() in _HAS_MEMBERS
 
 
 class Names:

@@ -1,12 +1,14 @@
 """The broker as its administrator sees it: topics made and checked, offsets, members of a group."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 from confluent_kafka import (
+    OFFSET_INVALID,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -17,14 +19,22 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 from stamina import retry_context
 
-from runtime.errors import BrokerUnavailable, ConfigurationError, Unavailable
-from runtime.kafka.client import Names, client_config, describe, fate
+from runtime.errors import BrokerUnavailable, ConfigurationError, OwnedElsewhere, Unavailable
+from runtime.kafka.client import (
+    Names,
+    answer_about_group,
+    client_config,
+    describe,
+    fate,
+    group_has_members,
+)
 from runtime.kafka.records import Committed, Partition
 from runtime.settings import Settings
 from schemas.tables import PARTITIONS
 from schemas.topics import TOPICS, Topic
 
 _LOOK_AGAIN_SECONDS: Final = 0.05
+_TRIES: Final = 3
 _REMEDY_CHANGE: Final = "`pagestream topics` shows what is declared: change the topics to that"
 _REMEDY_CREATE: Final = "run `pagestream topics --create`"
 
@@ -125,6 +135,11 @@ class Cluster:
             raise ConfigurationError("; ".join(wrong), remedy=_REMEDY_CHANGE)
         return {state.topic.name: str(state.topic_id) for state in states}
 
+    def topic_ids(self) -> dict[str, str]:
+        """Return the id of every declared topic that the broker shows now, by short name."""
+        states = self.topics()
+        return {one.topic.name: one.topic_id for one in states if one.topic_id is not None}
+
     def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
         if not names:
             return {}
@@ -153,13 +168,21 @@ class Cluster:
         isolation = IsolationLevel.READ_UNCOMMITTED
         return self._offsets(partitions, OffsetSpec.earliest(), isolation)  # type: ignore[no-untyped-call]  # the library's
 
+    def offsets_at(
+        self, partitions: Iterable[Partition], at: datetime
+    ) -> dict[Partition, int | None]:
+        """Return the offset of each partition's first record from a time on, None without one."""
+        which = OffsetSpec.for_timestamp(int(at.timestamp() * 1000))
+        found = self._offsets(partitions, which, IsolationLevel.READ_UNCOMMITTED)
+        return {place: offset if offset >= 0 else None for place, offset in found.items()}
+
     def _offsets(
         self, partitions: Iterable[Partition], which: OffsetSpec, isolation: IsolationLevel
     ) -> dict[Partition, int]:
-        """Ask for offsets; again, with fresh metadata, while a partition's leader is not known.
+        """Ask for offsets; again, while a partition's leader is not known.
 
         So it is for a moment after a creation. After a broker's restart the client would hold on
-        to the old leaders for ever: it renews its metadata only when told to.
+        to the old leaders for ever, and ask nobody: it renews its metadata only when told to.
         """
         wanted = {self._names.native(partition): which for partition in partitions}
         try:
@@ -171,8 +194,7 @@ class Cluster:
                 wait_max=0.5,
             ):
                 with attempt:
-                    if attempt.num > 1:
-                        self._renew_metadata({native.topic for native in wanted})
+                    self._renew_metadata({native.topic for native in wanted})
                     found = self._offsets_once(wanted, isolation)
         except BrokerUnavailable as error:
             raise self._no_answer(error) from error
@@ -181,48 +203,99 @@ class Cluster:
     def _renew_metadata(self, names: set[str]) -> None:
         for name in names:
             try:
-                self._admin.list_topics(topic=name, timeout=self._seconds)
+                self._admin.list_topics(topic=name, timeout=self._seconds / _TRIES)
             except KafkaException as error:
                 raise fate(error, f"asking for the leaders of {name}") from error
 
     def _offsets_once(
         self, wanted: dict[TopicPartition, OffsetSpec], isolation: IsolationLevel
     ) -> dict[Partition, int]:
+        seconds = self._seconds / _TRIES
         futures = self._admin.list_offsets(
-            wanted, isolation_level=isolation, request_timeout=self._seconds
+            wanted, isolation_level=isolation, request_timeout=seconds
         )
         found = {}
         for native, future in futures.items():
             try:
-                found[self._names.partition(native)] = int(future.result(self._seconds).offset)
+                offset = int(future.result(seconds).offset)
             except KafkaException as error:
                 raise fate(error, f"asking for the offsets of {native.topic}") from error
             except TimeoutError as error:
                 raise BrokerUnavailable(f"no answer about the offsets of {native.topic}") from error
+            if offset == OFFSET_INVALID:
+                # A broker that is starting leaves partitions out of its answer, without an error.
+                raise BrokerUnavailable(f"no answer about the offsets of {native.topic}")
+            found[self._names.partition(native)] = offset
         return found
 
     def committed(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, Committed]:
         """Return the positions that a group has committed, asked from outside of it."""
-        wanted = ConsumerGroupTopicPartitions(group, self._names.natives(partitions))
-        found = self._admin.list_consumer_group_offsets([wanted], request_timeout=self._seconds)
+        wanted = [ConsumerGroupTopicPartitions(group, self._names.natives(partitions))]
+
+        def ask(seconds: float) -> Any:
+            found = self._admin.list_consumer_group_offsets(wanted, request_timeout=seconds)
+            return found[group].result(seconds + 1)
+
+        try:
+            found = answer_about_group(ask, self._seconds)
+        except (KafkaException, TimeoutError) as error:
+            raise self._no_answer(error) from error
         return {
             self._names.partition(native): Committed(
                 native.offset if native.offset >= 0 else None, native.metadata or None
             )
-            for native in self._result(found[group]).topic_partitions
+            for native in found.topic_partitions
         }
+
+    def set_committed(self, group: str, positions: Mapping[Partition, Committed]) -> None:
+        """Set the positions that a group has committed, as an operator does.
+
+        Raises OwnedElsewhere while the group has a member: Kafka refuses it then.
+        """
+        natives = [
+            self._names.native(partition, position.offset or 0, position.metadata or "")
+            for partition, position in positions.items()
+        ]
+        wanted = [ConsumerGroupTopicPartitions(group, natives)]
+
+        def alter(seconds: float) -> None:
+            altered = self._admin.alter_consumer_group_offsets(wanted, request_timeout=seconds)
+            for native in altered[group].result(seconds + 1).topic_partitions:
+                if native.error is not None:
+                    raise KafkaException(native.error)
+
+        try:
+            answer_about_group(alter, self._seconds)
+        except (KafkaException, TimeoutError) as error:
+            if isinstance(error, KafkaException) and group_has_members(error):
+                raise OwnedElsewhere(
+                    f"the group {group} has members, and Kafka sets no offset of such a group",
+                    remedy="stop all of them first",
+                ) from error
+            raise self._no_answer(error, f"setting offsets of {group}") from error
 
     def members(self, group: str) -> int:
         """Return how many processes are members of a group now; 0 where there is no such group."""
-        found = self._admin.describe_consumer_groups([group], request_timeout=self._seconds)
+        return len(self._members(group))
+
+    def slots(self, group: str) -> set[str]:
+        """Return the stable names of a group's members, of those that have one."""
+        names = (member.group_instance_id for member in self._members(group))
+        return {name for name in names if name}
+
+    def _members(self, group: str) -> list[Any]:
+        def ask(seconds: float) -> list[Any]:
+            found = self._admin.describe_consumer_groups([group], request_timeout=seconds)
+            return list(found[group].result(seconds + 1).members)
+
         try:
-            return len(found[group].result(self._seconds).members)
+            return answer_about_group(ask, self._seconds)
         except (KafkaException, TimeoutError) as error:
             if (
                 isinstance(error, KafkaException)
                 and error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND
             ):
-                return 0
+                return []
             raise self._no_answer(error) from error
 
     def _result(self, future: "Future[Any]") -> Any:

@@ -49,9 +49,11 @@ class GroupConsumer:
         ownership: Ownership,
         tuning: dict[str, Any] | None = None,
     ) -> None:
+        self.group: Final = group
         self._names = Names(settings)
         self._ownership = ownership
         self._metadata: GroupMetadata | None = None
+        self._is_member = False
         self._log = logger("kafka")
         config = consumer_config(
             settings,
@@ -73,7 +75,7 @@ class GroupConsumer:
             [self._names.full(topic) for topic in topics],
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
-            on_lost=self._on_revoke,
+            on_lost=self._on_lost,
         )
 
     @property
@@ -92,11 +94,17 @@ class GroupConsumer:
         placed = [self._names.native(partition, offset) for partition, offset in starts.items()]
         consumer.assign(placed)
         consumer.resume(placed)
+        self._is_member = True
         self._log.info("partitions_assigned", count=len(placed))
 
     def _on_revoke(self, _consumer: Consumer, natives: list[TopicPartition]) -> None:
         self._ownership.revoked([self._names.partition(native) for native in natives])
+        self._is_member = False
         self._log.info("partitions_revoked", count=len(natives))
+
+    def _on_lost(self, consumer: Consumer, natives: list[TopicPartition]) -> None:
+        self._is_member = False
+        self._on_revoke(consumer, natives)
 
     def poll(self, seconds: float) -> Record | EndOfPartition | None:
         """Return the next record, waiting `seconds` at most; runs the rebalances."""
@@ -155,8 +163,16 @@ class GroupConsumer:
             found[self._names.partition(native)] = Committed(offset, native.metadata or None)
         return found
 
-    def commit(self, positions: dict[Partition, Committed]) -> None:
-        """Commit positions without waiting: a mirror for lag tools, never the truth."""
+    def commit(self, positions: dict[Partition, Committed]) -> bool:
+        """Commit positions without waiting: a mirror for lag tools, never the truth.
+
+        Returns False, and commits nothing, between the loss of the partitions and the end of
+        `Ownership.assigned`. The group may have had no member for a while, and an operator may have
+        reset its offsets: the library, which joins again in the background, would overwrite them
+        before they are looked at. What an old membership commits is refused by the broker.
+        """
+        if not self._is_member:
+            return False
         offsets = [
             self._names.native(partition, position.offset, position.metadata or "")
             for partition, position in positions.items()
@@ -166,14 +182,7 @@ class GroupConsumer:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             self._log.warning("mirror_not_committed", error=describe(error))
-
-    def watermarks(self, partition: Partition, seconds: float = 10) -> tuple[int, int]:
-        """Return the oldest offset of a partition and the one that the next record will get."""
-        try:
-            low, high = self._consumer.get_watermark_offsets(self._names.native(partition), seconds)
-        except KafkaException as error:
-            raise fate(error, f"asking for the offsets of {partition.topic}") from error
-        return low, high
+        return True
 
     def close(self) -> None:
         """Leave: a static member's partitions wait for its restart, or its session's end."""

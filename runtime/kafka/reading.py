@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from runtime.errors import BrokerUnavailable
 from runtime.kafka.client import Names, consumer_config, fate
 from runtime.kafka.group import end_of_partition, to_record
 from runtime.kafka.records import EARLIEST, EndOfPartition, Partition, Record
 from runtime.settings import Settings
+
+_LEADERS_SECONDS: Final = 1.0
 
 
 class LogReader:
@@ -68,6 +71,11 @@ class LogReader:
 
     def follow(self, starts: dict[Partition, int]) -> None:
         """Read these partitions from these offsets on, with `poll`."""
+        # Who does not know the leaders yet asks for the earliest offset in vain, and again only
+        # after half a second. Without an answer that is how it begins.
+        for topic in {partition.topic for partition in starts}:
+            with suppress(KafkaException):
+                self._consumer.list_topics(self._names.full(topic), timeout=_LEADERS_SECONDS)
         self._consumer.assign(
             [self._names.native(partition, offset) for partition, offset in starts.items()]
         )

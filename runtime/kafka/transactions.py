@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -25,12 +25,28 @@ from schemas.topics import MAX_MESSAGE_BYTES, WALKS
 
 _SLICE: Final = 3.0
 _LIMIT: Final = 45.0
-_SEND_OFFSETS_LIMIT: Final = 10.0
+_SEND_OFFSETS_LIMIT: Final = 5.0
 _FENCED_WITHIN: Final = 60.0
+
+
+_REFUSALS: Final = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_MSG,
+        KafkaError.POLICY_VIOLATION,
+    }
+)
+"""What is wrong with the records themselves, whoever sends them and whenever."""
 
 
 class TransactionFailed(BrokerUnavailable):
     """Nobody can say whether the transaction committed but the committed offset: recover."""
+
+
+class TransactionRefused(TransactionFailed):
+    """The broker refuses what the transaction holds: trying it again would bring the same."""
 
 
 class TransactionalProducer:
@@ -47,32 +63,15 @@ class TransactionalProducer:
         beat: Callable[[], None],
     ) -> None:
         self._beat = beat
+        self.transactional_id: Final = transactional_id
         self._names = Names(settings)
         self._metrics = metrics
-        self._id = transactional_id
-        self._config = client_config(
-            settings,
-            transactional_id=transactional_id,
-            # Bounds how long a dead producer's open transaction holds readers back.
-            transaction_timeout_ms=30000,
-            message_timeout_ms=25000,
-            message_max_bytes=MAX_MESSAGE_BYTES,
-            compression_type="zstd",
-            linger_ms=5,
-            # With the default of 100 ms back-to-back transactions take six times as long.
-            retry_backoff_ms=10,
-            queue_buffering_max_messages=0,
-        )
+        self._config = _config(settings, transactional_id)
         self._fenced_at: float | None = None
         self._producer = self._open()
 
     def _open(self) -> Producer:
-        producer = Producer(self._config)
-        try:
-            _in_slices(producer.init_transactions, self._beat)
-        except KafkaException as error:
-            raise fate(error, f"opening the transactions of {self._id}") from error
-        return producer
+        return _opened(self._config, self._beat)
 
     def recover(self) -> None:
         """End whatever transaction was open, one way or the other, and begin anew."""
@@ -107,7 +106,9 @@ class TransactionalProducer:
             producer = self._producer
             _within(
                 _SEND_OFFSETS_LIMIT,
-                lambda: producer.send_offsets_to_transaction([position], membership, 10),
+                lambda: producer.send_offsets_to_transaction(
+                    [position], membership, _SEND_OFFSETS_LIMIT
+                ),
             )
             crash_point("walker.offset_sent")
             _in_slices(self._producer.commit_transaction, self._beat)
@@ -153,7 +154,50 @@ class TransactionalProducer:
         elif isinstance(reason, Stop):
             return reason
         logger("kafka").warning("transaction_failed", error=describe(error))
-        return TransactionFailed(str(reason))
+        return (
+            TransactionRefused(str(reason))
+            if _is_refusal(error)
+            else TransactionFailed(str(reason))
+        )
+
+
+def _is_refusal(error: KafkaException | BufferError) -> bool:
+    inner = error.args[0] if error.args else None
+    return isinstance(inner, KafkaError) and inner.code() in _REFUSALS
+
+
+def end_transactions(settings: Settings, transactional_id: str, beat: Callable[[], None]) -> None:
+    """End what a producer that is gone has left open, one way or the other, as its return would.
+
+    Should it live all the same, its next call fails as fenced, and it recovers.
+    """
+    _opened(_config(settings, transactional_id), beat)
+
+
+def _config(settings: Settings, transactional_id: str) -> dict[str, Any]:
+    return client_config(
+        settings,
+        transactional_id=transactional_id,
+        # Bounds how long a dead producer's open transaction holds readers back.
+        transaction_timeout_ms=30000,
+        message_timeout_ms=25000,
+        message_max_bytes=MAX_MESSAGE_BYTES,
+        compression_type="zstd",
+        linger_ms=5,
+        # With the default of 100 ms back-to-back transactions take six times as long.
+        retry_backoff_ms=10,
+        queue_buffering_max_messages=0,
+    )
+
+
+def _opened(config: dict[str, Any], beat: Callable[[], None]) -> Producer:
+    producer = Producer(config)
+    try:
+        _in_slices(producer.init_transactions, beat)
+    except KafkaException as error:
+        doing = f"opening the transactions of {config['transactional.id']}"
+        raise fate(error, doing) from error
+    return producer
 
 
 def _within(seconds: float, call: Callable[[], object]) -> None:

@@ -75,13 +75,14 @@ def test_a_required_field_that_is_missing_is_refused(message: type[Message]) -> 
         b"Page/1.0",
         b"Page/1 ",
         b"page/1",
-        b"Pages/1",
         b"/1",
         b"Page/\xd9\xa2",
         b"\xff\xfe",
         b"Page/1/1",
         TOMBSTONE,
-        b"Tombstone/2",
+        b"A" * 101 + b"/1",
+        b"Page/1" + b"0" * 40,
+        "Päge/1".encode(),
         b"x" * 100_000,
     ],
 )
@@ -89,6 +90,15 @@ def test_a_type_that_is_none_is_undecodable(header: bytes | None) -> None:
     with pytest.raises(UndecodableError) as caught:
         decode(header, b"{}")
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("header", [b"Pages/1", b"Redaction/1", b"X2/7", b"Tombstone/2"])
+@pytest.mark.parametrize("value", [b"{}", b"not even JSON", None])
+def test_a_type_that_only_a_later_program_knows_stops_the_reader(
+    header: bytes, value: bytes | None
+) -> None:
+    with pytest.raises(NewerMessageError, match="does not know this type"):
+        decode(header, value)
 
 
 @pytest.mark.parametrize(

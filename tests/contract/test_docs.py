@@ -33,6 +33,7 @@ NOT_SETTINGS: Final = {
     "PAGESTREAM_TEST_DATABASE",
     "PAGESTREAM_TEST_BACKEND",
     "PAGESTREAM_CRASH_AT",
+    "PAGESTREAM_FREEZE_AT",
 }
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from fix_source import UNTYPED, SourceFarm, SourceSite, make_page, make_pages
@@ -28,7 +28,7 @@ Response = PagesResponse | ListingResponse
 def door(site: SourceSite) -> Iterator[DatasetteSource]:
     settings = Settings(
         _env_file=None,
-        source_url="http://{subdomain}.civic.example",
+        source_url="http://{subdomain}.localhost",
         source_connect=site.address,
     )
     with closing(DatasetteSource(settings, Metrics(), threading.Event())) as source:
@@ -190,6 +190,23 @@ def test_any_id_can_be_a_cursor(one_day: SourceSite) -> None:
     assert [page.id for page in pages] == sorted(AWKWARD_IDS)
     assert rejected == []
     assert ids_of(one_day, "agenda", rows=1) == sorted(AWKWARD_IDS)
+
+
+# The greatest make a cursor of 50,001 characters: Datasette's server takes no longer address.
+LONG_IDS: Final = ("a" * 1_100, "b" * 25_000, "€" * 200, "😀" * 200, "😀" * 2_000)
+
+
+def test_no_id_is_too_long_to_be_a_cursor(
+    source_farm: SourceFarm, datasette_version: Version
+) -> None:
+    site = source_farm.shared(
+        version=datasette_version,
+        minutes=[make_page("minutes", "M", "2024-02-06", 1, "Text", id=name) for name in LONG_IDS],
+    )
+    pages, rejected = pages_of(site, rows=1)
+    assert [page.id for page in pages] == ["€" * 200, "😀" * 200]
+    assert [letter.reason for letter in rejected] == ["bad_id"] * 3
+    assert ids_of(site, rows=1) == ["€" * 200, "😀" * 200]
 
 
 def fails(site: SourceSite, asked: TakeStep) -> SourceError:

@@ -35,6 +35,7 @@ VIEWS = {
     "meeting_document",
     "meeting_page",
     "municipality",
+    "sink_gap",
     "walk",
     "walk_barrier",
     "walk_figures",
@@ -85,6 +86,7 @@ def test_an_empty_database_gets_everything(database: str) -> None:
     assert tables(database, "pagestream_log") == {
         "dead_letter",
         "schema_version",
+        "sink_gap",
         "walk",
         "walk_barrier",
         "walk_figures",

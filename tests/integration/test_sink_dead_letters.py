@@ -88,7 +88,7 @@ def test_several_at_fault_are_each_set_aside_and_the_rest_is_in_order(
         ({"value": b"{"}, "undecodable", "not a Page/1"),
         ({"value": None}, "undecodable", "without a value"),
         ({"headers": {}}, "undecodable", "no 'type' header"),
-        ({"headers": {"type": b"Pamphlet/1"}}, "undecodable", "Pamphlet/1"),
+        ({"headers": {"type": b"Pamphlet"}}, "undecodable", "Pamphlet"),
         ({"headers": {"type": b"WalkState/1"}, "value": b"{}"}, "undecodable", "WalkState"),
         ({"key": f"{SITE}/minutes/other"}, "undecodable", "belongs"),
         ({"key": None}, "undecodable", "belongs"),

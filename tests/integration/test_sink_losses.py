@@ -1,11 +1,18 @@
 """What the sink must notice: records that Kafka lost, a flood, text in another encoding."""
 
 from datetime import timedelta
+from typing import Any, cast
 
 import msgspec
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from fix_services import created_database
 from fix_sink import DirectSink, RunningSink, SinkRig, wait_until
 from pydantic import SecretStr
@@ -14,6 +21,8 @@ from servers import Services
 
 from consumers.dead_letters import DeadLetterPolicy, FloodError
 from consumers.registry import CONSUMERS
+from consumers.sink.assigning import PositionReader
+from consumers.sink.positions import Origin
 from runtime.database.connections import connect
 from runtime.database.migrating import migrate
 from runtime.errors import ConfigurationError
@@ -33,6 +42,23 @@ def test_a_topic_made_anew_under_a_running_sink_stops_it(
     error = sink.ended()
     assert isinstance(error, ConfigurationError)
     assert "lost records" in str(error) or "made anew" in str(error)
+
+
+def test_a_topic_whose_settings_somebody_changes_is_still_the_same(sink_rig: SinkRig) -> None:
+    cluster = sink_rig.cluster
+    origin = Origin(topic_ids=cluster.check_topics(), cluster_id=cluster.cluster_id())
+    nothing = cast("Any", None)
+    reader = PositionReader(nothing, cluster, nothing, origin, nothing)
+    admin = AdminClient({"bootstrap.servers": sink_rig.settings.kafka})
+    smaller = ConfigEntry("max.message.bytes", "300", incremental_operation=AlterConfigOpType.SET)
+    pages = PAGES.full_name(sink_rig.settings.topic_prefix)
+    changed = ConfigResource(ResourceType.TOPIC, pages, incremental_configs=[smaller])
+    admin.incremental_alter_configs([changed])[changed].result(20)
+    wait_until(lambda: any(topic.wrong for topic in cluster.topics()), "the topic to be wrong")
+    reader.check_origin()
+    make_anew(sink_rig)
+    with pytest.raises(ConfigurationError, match="made anew"):
+        reader.check_origin()
 
 
 def make_anew(rig: SinkRig) -> None:

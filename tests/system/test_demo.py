@@ -74,6 +74,7 @@ def test_the_demo_shows_equality_and_up_goes_on_with_it(bare: CommandLine) -> No
     assert (walk["walk"], walk["pages"], walk["unchanged"], walk["created"]) == (2, PAGES, PAGES, 0)
 
     a_killed_role_is_started_again(bare, servers)
+    another_site_is_not_served(bare)
     spoil_one_row(variables(bare)["PAGESTREAM_DATABASE"])
     asked = time.monotonic()
     assert end(up, signal.SIGTERM).code == 0
@@ -99,6 +100,13 @@ def a_killed_role_is_started_again(bare: CommandLine, servers: list[int]) -> Non
     (walker,) = (pid for pid in servers if b"walker" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(walker, signal.SIGKILL)
     assert bare.ok("sites", "add", "oakland.ca").out == "oakland.ca: site added\n"
+
+
+def another_site_is_not_served(bare: CommandLine) -> None:
+    """Nobody gets this city's pages under another city's name."""
+    done = bare.run("backfill", "--subdomain", "oakland.ca", "--document-type", "minutes")
+    assert done.code == 1
+    assert "302: it knows no such site" in done.err.splitlines()[-1]
 
 
 def spoil_one_row(database: str) -> None:

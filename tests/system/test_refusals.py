@@ -23,6 +23,12 @@ def test_a_wrong_setting(bare: CommandLine) -> None:
     said_in_one_line(bare.run("run", "sink", sink_batch="0"), 78, "PAGESTREAM_SINK_BATCH")
 
 
+def test_a_misspelt_setting(bare: CommandLine) -> None:
+    done = bare.run("run", "walker", source_secert="hush-hush")
+    said_in_one_line(done, 78, "PAGESTREAM_SOURCE_SECERT", "PAGESTREAM_SOURCE_SECRET")
+    assert "hush" not in done.err
+
+
 def test_wrong_usage(bare: CommandLine) -> None:
     said_in_one_line(bare.run("sites", "add", "x@evil.com"), 2, "is not a subdomain", "lower-case")
 

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from pagestream.backfilling import FollowedWalk, Stored, result_of, start_walks
+from pagestream.cli.walking import report_failures
+from runtime.errors import NotDone
 from schemas.tables import Table
 from schemas.walks import Position, WalkState
 
@@ -16,10 +18,15 @@ def state(**fields: Any) -> WalkState:
     return WalkState(**{"site": "a.ca", "kind": "minutes", "walk": 5, "barrier": 4} | fields)
 
 
-def followed(*states: WalkState, stored: Stored | None = None) -> FollowedWalk:
-    walk = FollowedWalk(BEFORE)
-    for second, each in enumerate(states):
-        walk.see(each, float(second))
+def followed(
+    *states: WalkState,
+    stored: Stored | None = None,
+    before: WalkState = BEFORE,
+    waits: bool = False,
+) -> FollowedWalk:
+    walk = FollowedWalk(before, waits=waits)
+    for each in states:
+        walk.see(each)
     walk.stored = stored
     return walk
 
@@ -67,14 +74,63 @@ def test_a_failed_walk_has_no_barrier_and_is_stored_by_count(created: int, store
     assert walk.everything_stored == stored
 
 
-def test_a_walk_that_was_followed_by_another_is_over_one_barrier_later() -> None:
-    next_walk = state(walk=6, status="in_progress", barrier=5, position=Position(phase="pages"))
-    walk = followed(GOING, next_walk, stored=Stored(created=100, barrier=4))
+NEXT = state(walk=6, status="in_progress", barrier=5, position=Position(phase="pages"))
+
+
+def test_the_end_of_a_walk_that_another_follows_is_not_missed() -> None:
+    walk = followed(GOING, ENDED, NEXT, stored=Stored(created=100, barrier=5))
+    assert walk.everything_stored
+    assert (result_of(walk).status, result_of(walk).pages) == ("unverified", 100)
+
+
+@pytest.mark.parametrize("seen", [[GOING, NEXT], [NEXT]], ids=["begun", "nothing"])
+def test_a_walk_whose_end_was_not_seen_is_stored_at_its_own_barrier(seen: list[WalkState]) -> None:
+    walk = followed(*seen, stored=Stored(created=100, barrier=4))
     assert walk.over
     assert not walk.everything_stored
     walk.stored = Stored(created=100, barrier=5)
     assert walk.everything_stored
-    assert walk.state == GOING
+
+
+UNDER_WAY = state(walk=4, status="in_progress", position=Position(phase="pages"))
+
+
+@pytest.mark.parametrize("status", ["failed", "paused", "cancelled", "removed"])
+def test_a_walk_that_waits_behind_one_that_stands_still_is_over_and_not_done(status: str) -> None:
+    stopped = state(walk=4, status=status, error="no answer in 30 s")
+    walk = followed(stopped, before=UNDER_WAY, waits=True)
+    assert walk.everything_stored
+    assert result_of(walk).status == "pending"
+    with pytest.raises(NotDone) as caught:
+        report_failures([walk])
+    line = str(caught.value)
+    assert f"behind walk 4, which is {status}: no answer in 30 s" in line
+    assert line.startswith("walk 5 of a.ca/minutes did not begin: ")
+    assert "`pagestream backfill`" in line
+
+
+def test_rows_that_were_refused_are_said_with_where_to_look(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ended = state(status="unverified", pages=100, rejected=1_200, barrier=5)
+    report_failures([followed(ended, stored=Stored(created=97, dead_lettered=3, barrier=5))])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "1,203 of a.ca/minutes" in line
+    assert "pagestream.dead_letter" in line
+    report_failures([followed(ENDED, stored=Stored(created=100, barrier=5))])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_walk_that_waits_behind_one_that_goes_on_is_not_over() -> None:
+    going = state(walk=4, status="in_progress", pages=70, position=Position(phase="pages"))
+    assert not followed(going, before=UNDER_WAY, waits=True).over
+    assert not followed(ENDED, before=UNDER_WAY, waits=True, stored=Stored()).failed
+
+
+def test_a_walk_that_began_after_a_failed_one_is_not_held_up_by_it() -> None:
+    failed = state(walk=4, status="failed", position=Position(phase="pages"))
+    assert not followed(failed, before=UNDER_WAY).over
+    assert not followed(failed, GOING, before=UNDER_WAY, waits=True).over
 
 
 def test_the_result_tells_what_became_of_the_pages() -> None:

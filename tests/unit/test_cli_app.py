@@ -46,6 +46,25 @@ def test_the_first_sentence_fits_into_the_list(name: str) -> None:
     assert len(COMMANDS[name].help.splitlines()[0]) <= 68
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_one_thing_has_one_name_and_a_flag_takes_no_value(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*name.split()[1:], "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "-h" in shown
+    assert "<bool>" not in shown
+    assert "{subdomain}" not in shown
+    assert "SUBDOMAIN" not in shown
+
+
+def test_an_option_of_several_commands_has_one_text() -> None:
+    whole = typer.main.get_command(command_line.app)
+    commands = [whole, COMMANDS["pagestream up"], COMMANDS["pagestream demo"]]
+    texts = {option.help for c in commands for option in c.params if "--state-dir" in option.opts}
+    assert len(texts) == 1
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("pagestream ")
@@ -123,7 +142,7 @@ def test_an_expected_error_is_one_line_and_its_code(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(command_line, "app", _raising(error))
+    monkeypatch.setattr(command_line, "_command_line", _raising(error))
     assert run([]) == code
     assert capsys.readouterr().err == line
 
@@ -131,7 +150,7 @@ def test_an_expected_error_is_one_line_and_its_code(
 def test_a_mistake_of_ours_is_shown_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command_line, "app", _raising(ZeroDivisionError("by nought")))
+    monkeypatch.setattr(command_line, "_command_line", _raising(ZeroDivisionError("by nought")))
     assert run([]) == 70
     written = capsys.readouterr().err
     assert "Traceback" in written

@@ -1,5 +1,7 @@
 """What a person sees while walks go on: within 80 columns, nothing cut, nothing made up."""
 
+import io
+import re
 from typing import Any
 
 import pytest
@@ -15,7 +17,8 @@ def followed(site: str = "alameda.ca", stored: Stored | None = None, **fields: A
     walk = FollowedWalk(WalkState(site=site, kind="minutes"))
     for second in range(11 if fields else 0):
         now = fields | {"pages": fields["pages"] * second // 10}
-        walk.see(WalkState(site=site, kind="minutes", walk=1, **now), float(second))
+        walk.see(WalkState(site=site, kind="minutes", walk=1, **now))
+        walk.measure(float(second))
     walk.stored = stored
     return walk
 
@@ -79,6 +82,68 @@ def test_many_walks_are_cut_to_a_screen() -> None:
     lines = shown(*(followed(f"site{number}.ca", **GOING) for number in range(100)))
     assert len(lines) < 24
     assert any("and 88 more" in line for line in lines)
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def last_line(live: LiveWalks, clock: Clock, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what is said after nothing has happened for twelve seconds."""
+    live.show()
+    clock.now += 12
+    live.show()
+    return capsys.readouterr().err.strip()
+
+
+NO_PROGRESS = (
+    "no progress for 12 s: does `pagestream run walker` run? "
+    "A slow source, or the request limit, can be the reason too"
+)
+
+
+def test_a_walker_that_is_silent_is_asked_after(capsys: pytest.CaptureFixture[str]) -> None:
+    walk, clock = followed(stored=Stored(created=2_000_000), **GOING), Clock()
+    live = LiveWalks([walk], clock)
+    expected = "0 of 1 walks over, 2,000,000 pages fetched, 2,000,000 stored; "
+    assert last_line(live, clock, capsys) == expected + NO_PROGRESS
+    walk.see(WalkState(site="alameda.ca", kind="minutes", walk=1, **GOING))
+    clock.now += 5
+    live.show()
+    assert capsys.readouterr().err.strip() == expected.removesuffix("; ")
+
+
+def test_a_walk_that_has_not_begun_is_asked_after_too(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    line = last_line(LiveWalks([followed(stored=Stored())], clock), clock, capsys)
+    assert line.endswith(NO_PROGRESS)
+
+
+def test_a_sink_that_is_silent_is_asked_after(capsys: pytest.CaptureFixture[str]) -> None:
+    walk, clock = followed(stored=Stored(), status="unverified", pages=100, barrier=1), Clock()
+    line = last_line(LiveWalks([walk], clock), clock, capsys)
+    assert line.endswith("; nothing is being stored: does `pagestream run sink` run?")
+
+
+def test_on_a_terminal_the_hint_takes_the_place_of_the_caption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200)
+    monkeypatch.setattr("pagestream.cli.live.remarks", lambda: console)
+    clock = Clock()
+    with LiveWalks([followed(stored=Stored(), **GOING)], clock) as live:
+        live.show()
+        clock.now += 12
+        live.show()
+    words = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue()).split()
+    assert NO_PROGRESS in " ".join(words)
 
 
 def test_elsewhere_than_on_a_terminal_nothing_moves(capsys: pytest.CaptureFixture[str]) -> None:

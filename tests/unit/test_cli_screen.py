@@ -38,6 +38,11 @@ def test_numbers_and_spans() -> None:
     assert screen.span(timedelta(hours=2)) == "2 hours"
 
 
+def test_what_nobody_compared_does_not_look_like_what_was_found_complete() -> None:
+    assert screen.status("completed") == "[green]completed[/]"
+    assert screen.status("unverified") == "[yellow]unverified[/]"
+
+
 def test_scripts_get_every_field_also_those_at_their_default(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

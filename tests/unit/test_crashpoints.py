@@ -1,4 +1,4 @@
-"""Crash points: a process dies exactly where it is told to, and nowhere else."""
+"""Crash points: a process dies, or stops, exactly where it is told to, and nowhere else."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from fix_process import wait_until_frozen
 
 import runtime
 from runtime.crashpoints import CRASH_POINTS
@@ -56,6 +57,20 @@ def test_it_lives_when_told_nothing_or_of_another_point(crash_at: str | None) ->
     returncode, passed = pass_points(crash_at)
     assert returncode == 0
     assert len(passed) == 4
+
+
+def test_a_process_stops_at_the_point_it_is_told_and_goes_on_when_woken() -> None:
+    started = subprocess.Popen(
+        [sys.executable, "-c", PASSES],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PAGESTREAM_FREEZE_AT": "walker.begun:2"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_until_frozen(started)
+    started.send_signal(signal.SIGCONT)
+    written, _ = started.communicate(timeout=20)
+    assert started.returncode == 0
+    assert written.split() == ["walker.begun", "sink.written", "walker.begun", "walker.begun"]
 
 
 @pytest.mark.parametrize("crash_at", ["walker", "walker.bgun:2", "walker.begun:x"])

@@ -130,6 +130,23 @@ def test_the_last_id_stays_where_no_row_has_one(scripted: Scripted) -> None:
     assert response.last_id == "a"
 
 
+@pytest.mark.parametrize("count", [20, 1000])
+def test_a_response_of_which_every_row_is_refused_is_broken(scripted: Scripted, count: int) -> None:
+    renamed = [{"id": f"{number:04}", "page_number": 1} for number in range(count)]
+    said = broken(scripted.start(rows(renamed)))
+    assert f"every one of its {count} rows was refused: page is null" in said
+
+
+def test_a_few_rows_or_one_good_one_are_no_broken_response(scripted: Scripted) -> None:
+    refused = [{"id": f"{number:04}"} for number in range(19)]
+    few = fetch(scripted.start(rows(refused)))
+    assert isinstance(few, PagesResponse)
+    assert len(few.rejected) == 19
+    one_good = fetch(scripted.start(rows([*refused, {"id": "0019"}, row("b")])))
+    assert isinstance(one_good, PagesResponse)
+    assert (len(one_good.rejected), len(one_good.pages)) == (20, 1)
+
+
 @pytest.mark.parametrize("phase", ["pages", "listing"])
 def test_an_empty_table_is_a_response(scripted: Scripted, phase: Phase) -> None:
     assert fetch(scripted.start(rows([])), step(phase)).next is None

@@ -180,6 +180,15 @@ def test_a_command_not_built_yet_is_answered_as_refused(command: type[Request]) 
     assert command.__name__ in (answer(outcome).reason or "")
 
 
+def test_a_request_that_cannot_be_published_is_refused_with_a_reason_that_can_be() -> None:
+    failure = Failure(reason="unpublishable", error="too large " * 1000)
+    adding = request(AddSite, municipality=Municipality(site="alameda.ca"))
+    refused = decide(KNOWN, adding, failure, NOW)
+    assert answer(refused).answer == "refused"
+    assert len(answer(refused).reason or "") == 1000
+    assert (refused.state, refused.municipality) == (KNOWN, None)
+
+
 def test_a_reconcilers_still_waiting_changes_nothing() -> None:
     waiting = StillWaiting(site="alameda.ca", kind="minutes", walk=1, at=NOW)
     assert decide(started(), waiting, None, NOW) == Outcome(state=started())

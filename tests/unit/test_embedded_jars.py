@@ -105,6 +105,24 @@ def test_a_jar_that_the_repository_lacks_is_named_with_a_remedy(
         class_path(url)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "missing"), [("http://", "two-1.0.jar"), ("http:/", "none"), ("no-such://", "none")]
+)
+def test_a_password_in_the_repositorys_address_is_never_said(
+    repository: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, scheme: str, missing: str
+) -> None:
+    url, directory = repository
+    monkeypatch.setattr(jars, "_ATTEMPTS", 1)
+    for jar_file in directory.rglob(missing):
+        jar_file.unlink()
+    with pytest.raises(Unavailable, match="cannot download") as stopped:
+        class_path(url.replace("http://", f"{scheme}ana:pass/word@"))
+    assert "word" not in str(stopped.value)
+    with pytest.raises(Unavailable, match="cannot download") as stopped:
+        class_path(url.replace("http://", f"{scheme}ana:password@"))
+    assert "password" not in str(stopped.value)
+
+
 def test_no_network_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jars, "_ATTEMPTS", 2)
     with pytest.raises(Unavailable, match=r"cannot download .*PAGESTREAM_MAVEN_URL") as stopped:

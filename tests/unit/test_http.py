@@ -106,7 +106,6 @@ def test_asks_a_site_in_its_encoded_name_if_that_is_one(scripted: Scripted) -> N
         "https://{subdomain}",
         "https://{subdomain}.",
         "https://www.{subdomain}.civic.band",
-        "https://user:word@{subdomain}.civic.band",
         "https://{subdomain}.civic.band/?a=b",
         "https://{subdomain}.civic.band/#a",
         "https://{subdomain}.civic.band:port",

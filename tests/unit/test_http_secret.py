@@ -64,11 +64,15 @@ class TestSecret:
                     "source_url": "http://{subdomain}.civic.example",
                     "source_connect": "[::1]:80",
                 },
+                False,
+            ),
+            (
+                {"source_url": "http://{subdomain}.localhost", "source_connect": "[::1]:80"},
                 True,
             ),
         ],
     )
-    def test_is_judged_by_what_is_dialled(self, settings: dict[str, str], sent: bool) -> None:  # noqa: FBT001 - a column of the table above
+    def test_is_judged_by_both_ends_of_a_tunnel(self, settings: dict[str, str], sent: bool) -> None:  # noqa: FBT001 - a column of the table above
         with client(source_secret=SECRET, **settings) as http:
             assert http.sends_secret is sent
 

@@ -165,9 +165,16 @@ def test_a_stop_ends_the_wait(stop: threading.Event | StopSignal) -> None:
         ({"source_url": "http://{subdomain}.civic.example", "source_secret": "s"}, 14),
         ({"source_url": "http://{subdomain}.localhost:8001"}, None),
         ({"source_url": "http://{subdomain}.localhost:8001", "requests_per_minute": 3}, 3),
-        ({"source_connect": "127.0.0.1:8001"}, None),
-        ({"source_connect": "[::1]:8001"}, None),
-        ({"source_connect": "localhost:8001"}, None),
+        ({"source_connect": "127.0.0.1:8001"}, DEFAULT_PER_MINUTE),  # a tunnel to civic.band
+        ({"source_connect": "[::1]:8001"}, DEFAULT_PER_MINUTE),
+        ({"source_connect": "localhost:8001"}, DEFAULT_PER_MINUTE),
+        (
+            {
+                "source_url": "http://{subdomain}.localhost:8001",
+                "source_connect": "127.0.0.1:8001",
+            },
+            None,
+        ),
         ({"source_connect": "10.0.0.1:8001"}, DEFAULT_PER_MINUTE),
         (
             {

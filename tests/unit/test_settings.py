@@ -25,6 +25,8 @@ WRONG: Final = [
     ("SOURCE_URL", "{subdomain}.civic.band"),
     ("SOURCE_URL", "ftp://{subdomain}.civic.band"),
     ("SOURCE_URL", ""),
+    ("SOURCE_URL", "https://ana:pw@{subdomain}.civic.band"),
+    ("SOURCE_URL", "https://{subdomain}@civic.band"),
     ("SOURCE_CONNECT", "localhost"),
     ("SOURCE_CONNECT", ":8001"),
     ("SOURCE_CONNECT", "localhost:"),
@@ -93,6 +95,7 @@ def test_a_wrong_value_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be a secret that was put into the wrong variable."""
     monkeypatch.setenv("PAGESTREAM_SOURCE_CONNECT", SECRET)
     monkeypatch.setenv("PAGESTREAM_SINK_BATCH", SECRET)
+    monkeypatch.setenv("PAGESTREAM_SOURCE_URL", f"https://ana:{SECRET}@{{subdomain}}.civic.band")
 
     with pytest.raises(ConfigurationError) as caught:
         load()
@@ -105,6 +108,7 @@ def test_secrets_are_shown_nowhere() -> None:
     settings = load(
         database=SecretStr(f"postgresql://ana:{SECRET}@db.example/pagestream"),
         source_secret=SecretStr(SECRET),
+        maven_url=SecretStr(f"https://ana:{SECRET}@maven.example"),
     )
 
     shown = [
@@ -127,7 +131,7 @@ def test_what_holds_a_password_is_a_secret() -> None:
         for name, field in Settings.model_fields.items()
         if "SecretStr" in str(field.annotation)
     }
-    assert secrets == {"database", "source_secret"}
+    assert secrets == {"database", "maven_url", "source_secret"}
 
 
 def test_the_nearest_place_decides(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,10 +152,61 @@ def test_the_nearest_place_decides(bare: Path, monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
+def test_a_misspelt_setting_is_refused_with_the_nearest_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PAGESTREAM_SOURCE_SECERT", SECRET)
+    monkeypatch.setenv("pagestream_colour", SECRET)
+
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    line = str(caught.value)
+    assert "PAGESTREAM_SOURCE_SECERT (did you mean PAGESTREAM_SOURCE_SECRET?)" in line
+    assert "PAGESTREAM_COLOUR" in line
+    assert "environment" in line
+    assert SECRET not in line
+    assert caught.value.exit_code == 78
+
+
+@pytest.mark.parametrize("file", [".env", "environment"])
+def test_a_misspelt_setting_in_a_file_is_refused(bare: Path, file: str) -> None:
+    (bare / file).write_text(f"DJANGO_SECRET=x\nexport PAGESTREAM_KAFAK='{SECRET}'\n")
+
+    with pytest.raises(ConfigurationError, match="did you mean PAGESTREAM_KAFKA") as caught:
+        load(bare / "environment")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PAGESTREAM_TEST_KAFKA", "elsewhere:9092"),
+        ("PAGESTREAM_CRASH_AT", "walker.begun"),
+        ("PAGESTREAM_FREEZE_AT", "sink.moved"),
+        ("PAGESTREAM_SERVICE_HOST", "10.0.0.1"),
+        ("PAGESTREAM_SERVICE_PORT_HEALTH", "80"),
+        ("PAGESTREAM_PORT", "tcp://10.0.0.1:80"),
+        ("PAGESTREAM_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("PAGESTREAMER", "x"),
+    ],
+)
+def test_variables_of_test_tools_and_of_kubernetes_are_no_mistakes(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert load() == Settings()
+
+
+def test_a_port_that_is_not_of_kubernetes_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGESTREAM_HELTH_PORT", "9101")
+    with pytest.raises(ConfigurationError, match="did you mean PAGESTREAM_HEALTH_PORT"):
+        load()
+
+
 def test_variables_that_are_not_ours_change_nothing(
     bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (bare / ".env").write_text("PAGESTREAM_NO_SUCH_SETTING=1\nDJANGO_SECRET=x\n")
+    (bare / ".env").write_text("DJANGO_SECRET=x\n")
     monkeypatch.setenv("KAFKA", "elsewhere:9092")
 
     assert load() == Settings()

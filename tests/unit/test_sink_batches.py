@@ -87,8 +87,8 @@ def test_markers_at_the_end_are_passed() -> None:
     made.reach(PAGES[0], 7)
     made.reach(PAGES[1], 2)
     assert made.take().spans == {
-        PAGES[0]: Span(Position(5), 7),
-        PAGES[1]: Span(Position(None), 2),
+        PAGES[0]: Span(Position(5), 7, caught_up=True),
+        PAGES[1]: Span(Position(None), 2, caught_up=True),
     }
 
 

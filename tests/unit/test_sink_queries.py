@@ -9,9 +9,9 @@ import pytest
 from consumers import dead_letters
 from consumers.projections import municipalities, pages, walks
 from consumers.queries import load
-from consumers.sink import positions
+from consumers.sink import gaps, positions, standstill
 
-MODULES = [dead_letters, positions, municipalities, pages, walks]
+MODULES = [dead_letters, gaps, positions, standstill, municipalities, pages, walks]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

@@ -80,12 +80,13 @@ def test_none_takes_another_key(
 
 
 @pytest.mark.parametrize(("read", "out", "message"), GOOD)
-def test_a_newer_version_stops(
+def test_a_newer_version_or_type_stops(
     read: Callable[[Record], object], out: Outgoing, message: Message
 ) -> None:
-    newer = {TYPE_HEADER: f"{type(message).__name__}/{message.version + 1}".encode()}
-    with pytest.raises(ConfigurationError, match="install the version"):
-        read(as_read(out, headers=newer))
+    newer = f"{type(message).__name__}/{message.version + 1}"
+    for header in (newer, "OfALaterRelease/1"):
+        with pytest.raises(ConfigurationError, match="install the version"):
+            read(as_read(out, headers={TYPE_HEADER: header.encode()}))
 
 
 @pytest.mark.parametrize("consumer", CONSUMERS, ids=lambda consumer: consumer.topic.name)
