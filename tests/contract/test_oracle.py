@@ -24,7 +24,6 @@ from servers import Services
 from schemas.hashing import row_hash
 
 Row = dict[str, Any]
-
 ORACLE: Final = Path(__file__).parents[1] / "oracle.py"
 FIRST: Final = dict(make_page("minutes", "CityCouncil", "2024-02-29", 1, "Call to order."))
 SECOND: Final = dict(make_page("minutes", "CityCouncil", "2024-02-29", 2, "Roll call: présent"))

@@ -59,6 +59,18 @@ def test_a_reset_to_where_nothing_differs_writes_no_row(walked_sink: SinkRig) ->
     assert walked_sink.fingerprint() == before
 
 
+def test_a_reset_to_where_the_sink_stands_is_marked_and_nothing_applied(
+    walked_sink: SinkRig,
+) -> None:
+    walked_sink.operator_sets(("pages", PLACE, PAGES))
+    with walked_sink.running() as running:
+        mirrored = Committed(PAGES, MARK)
+        wait_until(lambda: walked_sink.committed("pages", PLACE) == mirrored, "the mark to return")
+        assert running.metrics.registry.get_sample_value(
+            "pagestream_records_applied_total", {"topic": "pages"}
+        ) in (None, 0)
+
+
 @pytest.mark.parametrize("point", ["sink.moved", "sink.mirrored:2"])
 def test_killed_on_the_way_over_it_again_it_ends_equal(walked_sink: SinkRig, point: str) -> None:
     figures, ids = walked_sink.figures(), walked_sink.ids()

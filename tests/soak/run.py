@@ -58,8 +58,17 @@ class Result:
         )
 
 
-def run(plan: Plan, folder: Path, said: Said, sink_command: SinkCommand | None = None) -> Result:
-    """Do what the plan says, and return what came of it; logs are kept in the folder."""
+def run(
+    plan: Plan,
+    folder: Path,
+    said: Said,
+    sink_command: SinkCommand | None = None,
+    drain_seconds: float = _DRAIN_SECONDS,
+) -> Result:
+    """Do what the plan says, and return what came of it; logs are kept in the folder.
+
+    What has not come to its end `drain_seconds` after healing is a finding.
+    """
     result = Result(plan)
     clock = _Clock(result)
     with Road(plan, folder, sink_command) as road:
@@ -69,7 +78,7 @@ def run(plan: Plan, folder: Path, said: Said, sink_command: SinkCommand | None =
         clock.lap("chaos")
         road.heal()
         clock.lap("heal")
-        unfinished = _drain(road, result)
+        unfinished = _drain(road, result, drain_seconds)
         clock.lap("drain")
         if not unfinished:
             result.findings = findings(road)
@@ -96,12 +105,12 @@ class _Clock:
         self._last = now
 
 
-def _drain(road: Road, result: Result) -> str:
+def _drain(road: Road, result: Result, patience: float) -> str:
     """Wait until nothing is left to do; return what never came to its end.
 
     Walks that failed are asked for again, a few times.
     """
-    seconds = _HOPELESS_SECONDS if road.broker_lost_markers() else _DRAIN_SECONDS
+    seconds = _HOPELESS_SECONDS if road.broker_lost_markers() else patience
     for _ in range(_MOST_REPEATS):
         deadline = time.monotonic() + seconds
         while left := _left(road):

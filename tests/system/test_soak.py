@@ -30,8 +30,10 @@ def test_a_sink_that_commits_its_position_before_its_rows_is_found_out(tmp_path:
         walks=((4.0, Table("site-0.ca", "minutes")),),
     )
     said: list[str] = []
-    result = run(plan, tmp_path, said.append, [sys.executable, "-P", CARELESS])
+    result = run(plan, tmp_path, said.append, [sys.executable, "-P", CARELESS], drain_seconds=40)
     assert len(said) == 2
     assert result.ends[-9] >= 2
     assert not result.good
-    assert any("counted" in finding for finding in result.findings), result.findings
+    # What was lost is pages, and then it counts too few, or a walk's state, which never comes.
+    said_so = [one for one in result.findings if "counted" in one or "in peace" in one]
+    assert said_so, result.findings

@@ -10,10 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from producer.datasette import decoding
-from producer.datasette.decoding import Rows, decode_ids, decode_rows, usable_body
+from producer.datasette.decoding import Rows, decode_ids, decode_rows
 from producer.datasette.rows import judge
 from runtime.errors import SourceError
-from runtime.http import Received
 from schemas import codec
 from schemas.commands import TakeStep
 from schemas.hashing import row_hash
@@ -263,19 +262,6 @@ def test_a_response_without_its_shape_is_broken(body: bytes) -> None:
     assert error.received == body.decode(errors="replace").replace("\0", "\ufffd")[:200]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"rows": [], "next": null}',
-        b' \n{ "next" : null , "rows" : [ ] , "x" : {"rows": [1]} } \n',
-        b'{"rows": [1], "next": "ignored", "rows": [], "next": null}',
-    ],
-)
-def test_an_empty_table_is_no_fault(body: bytes) -> None:
-    assert decode_rows(body, STEP, NOW) == Rows((), (), None)
-    assert decode_ids(body) == ((), 0, None)
-
-
 @pytest.mark.parametrize("token", ["0a,0a", "~2F~7E", "a" * 60_000, "%41+ b"])
 def test_next_is_kept_as_it_came(token: str) -> None:
     body = response(*NEIGHBOURS, following=json.dumps(token).encode())
@@ -287,54 +273,6 @@ def test_a_listing_holds_the_usable_ids() -> None:
     values = [{"id": "a"}, {"id": None}, {"id": 7}, 7, {}, {"id": ""}, {"id": "b", "more": 1}]
     body = response(*[json.dumps(value).encode() for value in values])
     assert decode_ids(body) == (("a", "b"), 7, None)
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "reason"),
-    [
-        (302, "", "no_such_site"),
-        (401, "", "refused"),
-        (403, "", "refused"),
-        (402, '{"error": "rate_limit_exceeded"}', "rate_limited"),
-        (402, '{"error": "query_too_long"}', "refused"),
-        (429, "", "rate_limited"),
-        (404, '{"error": "Table not found"}', "not_found"),
-        (500, '{"error": "QueryInterrupted: interrupted"}', "interrupted"),
-        (
-            400,
-            '{"error": "<p>SQL query took too long.", "title": "SQL Interrupted"}',
-            "interrupted",
-        ),
-        (500, "<h1>Error</h1>", "server_error"),
-        (502, "", "server_error"),
-        (503, "interrupted by maintenance", "server_error"),
-        (599, "", "server_error"),
-        (400, '{"error": "_size must be <= 1000"}', "broken_response"),
-        (301, "", "broken_response"),
-        (204, "", "broken_response"),
-        (418, "", "broken_response"),
-        (600, "", "broken_response"),
-    ],
-)
-def test_the_status_decides_first(status: int, body: str, reason: str) -> None:
-    with pytest.raises(SourceError) as caught:
-        usable_body(Received(status, JSON, body.encode()))
-    assert (caught.value.reason, caught.value.received) == (reason, body)
-    assert str(status) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "kind", ["text/html; charset=utf-8", "text/plain", "", "application/jsonp"]
-)
-def test_then_the_content_type(kind: str) -> None:
-    with pytest.raises(SourceError) as caught:
-        usable_body(Received(200, kind, response()))
-    assert caught.value.reason == "broken_response"
-
-
-@pytest.mark.parametrize("kind", [JSON, "application/json", "Application/JSON ;charset=utf-8"])
-def test_json_is_json(kind: str) -> None:
-    assert usable_body(Received(200, kind, b"{}")) == b"{}"
 
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)
