@@ -144,6 +144,7 @@ def successor(direct_sink: DirectSink, monkeypatch: pytest.MonkeyPatch) -> Itera
     made.close()
 
 
+@pytest.mark.patient
 def test_frozen_before_any_statement_it_changes_nothing_when_it_wakes_up(
     direct_sink: DirectSink, successor: Persistence
 ) -> None:

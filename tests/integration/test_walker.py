@@ -217,7 +217,7 @@ def test_a_request_that_cannot_be_published_is_refused_and_holds_nobody_up(
     large = Municipality(site=ALAMEDA.site, popup_data="".join(map(chr, range(300, 3000))))
     refused = walker_rig.send(AddSite, ALAMEDA, municipality=large)
     walker_rig.send(StartWalk, ALAMEDA, rows=ROWS)
-    walker_rig.wait_for(ALAMEDA, lambda state: state.walk == 2 and is_over(state))
+    walker_rig.wait_for(ALAMEDA, lambda state: state.walk == 2 and is_over(state), 120)
     answers = [m for m in walker_rig.messages(LEDGER) if isinstance(m, CommandAnswered)]
     (answer,) = (answer for answer in answers if answer.command_id == refused)
     assert (answer.answer, "Kafka refused" in (answer.reason or "")) == ("refused", True)

@@ -13,6 +13,7 @@ from schemas.tables import Table
 CARELESS = Path(soak.__file__).with_name("careless_sink.py")
 
 
+@pytest.mark.patient
 @pytest.mark.timeout(400)
 def test_a_sink_that_commits_its_position_before_its_rows_is_found_out(tmp_path: Path) -> None:
     plan = Plan(
