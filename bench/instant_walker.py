@@ -5,6 +5,7 @@ the commit, is the walker's own work.
 """
 
 import sys
+from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,15 +36,23 @@ class InstantSource(HttpClient):
             _body([source_row(rows, number) for number in part], token)
             for part, token in zip(numbers, following, strict=True)
         ]
-        self._listing = [
-            _body([{"id": identity(number)} for number in part], token)
-            for part, token in zip(numbers, following, strict=True)
-        ]
+        self._ids = [identity(number) for number in range(pages)]
 
-    def get(self, site: str, path: str, query: Mapping[str, str]) -> Received:  # noqa: ARG002 - its
-        """Return the body that this cursor asks for."""
-        bodies = self._listing if "_col" in query else self._pages
-        return bodies[int(query.get("_next", 0))]
+    def get(
+        self,
+        site: str,  # noqa: ARG002 - its
+        path: str,  # noqa: ARG002 - its
+        query: Mapping[str, str],
+        secret: str | None = None,  # noqa: ARG002 - its
+    ) -> Received:
+        """Return the body that this cursor asks for, or the slice of the listing."""
+        return self._listed(query) if "sql" in query else self._pages[int(query.get("_next", 0))]
+
+    def _listed(self, query: Mapping[str, str]) -> Received:
+        first = bisect_right(self._ids, query["after"])
+        found = self._ids[first : first + int(query["slice"])]
+        answer = {"ids": msgspec.json.encode(found).decode(), "remaining": len(self._ids) - first}
+        return _body([answer], None)
 
 
 def _body(rows: list[dict[str, object]], token: str | None) -> Received:
@@ -61,7 +70,7 @@ def main() -> None:
     source = DatasetteSource(
         settings, metrics, stop, InstantSource(settings, pages, folder, at_once)
     )
-    role.run(settings, source.fetch, stop, metrics, Readiness())
+    role.run(settings, source.download, stop, metrics, Readiness())
 
 
 if __name__ == "__main__":

@@ -43,10 +43,10 @@ _RECORDS: Final = 600
 class Recoveries(msgspec.Struct):
     """Seconds until work went on, one entry a time."""
 
-    restore: list[float] = msgspec.field(default_factory=list)
-    takeover: list[float] = msgspec.field(default_factory=list)
-    broker: list[float] = msgspec.field(default_factory=list)
-    database: list[float] = msgspec.field(default_factory=list)
+    restore: list[float] = []
+    takeover: list[float] = []
+    broker: list[float] = []
+    database: list[float] = []
 
 
 def measure(stand: Stand, rows: list[Row], times: int) -> Recoveries:

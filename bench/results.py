@@ -12,7 +12,7 @@ FILE: Final = "bench/results.json"
 Unit = Literal["pages/s", "ratio", "MB", "s"]
 
 
-class Figure(msgspec.Struct, kw_only=True):
+class Figure(msgspec.Struct):
     """One figure: its values, a round each, and what is wanted of them.
 
     `of` says which of the values is judged: the median, or the 95th percentile of a deadline.

@@ -28,7 +28,6 @@ _BARRIERS: Final = "SELECT count(*) FROM walk_barrier"
 class Trip(msgspec.Struct):
     """One trip: pages stored a second, and each process's peak memory in MB."""
 
-    pages: int
     pages_per_second: float
     walker_megabytes: float
     sink_megabytes: float
@@ -49,7 +48,6 @@ def measure(stand: Stand, rows: list[Row], count: int) -> Trip:
             seconds = time.monotonic() - began
             _check(settings, each * len(TABLES))
             return Trip(
-                pages=each * len(TABLES),
                 pages_per_second=each * len(TABLES) / seconds,
                 walker_megabytes=walker.peak_megabytes(),
                 sink_megabytes=sink.peak_megabytes(),

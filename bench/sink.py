@@ -38,10 +38,10 @@ _TABLE: Final = f"meeting_page ({PAGE_COLUMNS})"
 class Rates(msgspec.Struct):
     """Pages a second of each contender, one entry a round, and the sink's peak memory in MB."""
 
-    load: list[float] = msgspec.field(default_factory=list)
-    replay: list[float] = msgspec.field(default_factory=list)
-    copy: list[float] = msgspec.field(default_factory=list)
-    megabytes: list[float] = msgspec.field(default_factory=list)
+    load: list[float] = []
+    replay: list[float] = []
+    copy: list[float] = []
+    megabytes: list[float] = []
 
 
 def measure(stand: Stand, rows: list[Row], count: int) -> Rates:

@@ -20,15 +20,14 @@ TABLES: Final = [Table(site, "minutes") for site in SITES]
 
 
 class Rates(msgspec.Struct):
-    """Pages a second, one entry a round; memory in MB."""
+    """Pages a second, one entry a round."""
 
-    instant_one: list[float] = msgspec.field(default_factory=list)
-    instant_six: list[float] = msgspec.field(default_factory=list)
-    bare_one: list[float] = msgspec.field(default_factory=list)
-    bare_six: list[float] = msgspec.field(default_factory=list)
-    real_one: list[float] = msgspec.field(default_factory=list)
-    real_six: list[float] = msgspec.field(default_factory=list)
-    megabytes: list[float] = msgspec.field(default_factory=list)
+    instant_one: list[float] = []
+    instant_six: list[float] = []
+    bare_one: list[float] = []
+    bare_six: list[float] = []
+    real_one: list[float] = []
+    real_six: list[float] = []
 
 
 def measure(stand: Stand, rows: list[Row], count: int) -> Rates:
@@ -55,11 +54,10 @@ def _measure_real(stand: Stand, rows: list[Row], count: int, rates: Rates) -> No
     database = large_database(stand.folder / "large" / "meetings.db", rows, count)
     with stand.corner("walker") as corner, serving(stand.folder / "source", database) as source:
         settings = with_source(corner, source)
-        with role("walker", settings) as walker:
+        with role("walker", settings):
             walks.add(settings, TABLES)
             for _ in range(ROUNDS):
                 rates.bare_one.append(bare_rows_per_second(source, count, 1))
                 rates.real_one.append(walks.pages_per_second(settings, TABLES[:1]))
                 rates.bare_six.append(bare_rows_per_second(source, count, len(TABLES)))
                 rates.real_six.append(walks.pages_per_second(settings, TABLES))
-            rates.megabytes.append(walker.peak_megabytes())

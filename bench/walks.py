@@ -1,10 +1,9 @@
 """Walks under measurement: begun by commands, watched in the ledger."""
 
 import time
-from datetime import UTC, datetime
 from typing import Final
 
-from pagestream.requests import ask, new_id, send, settled
+from pagestream.requests import addressed, ask, send, settled
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.reading import LogReader
 from runtime.kafka.records import Partition, Record
@@ -22,35 +21,14 @@ _DEADLINE: Final = 600.0
 def add(settings: Settings, tables: list[Table]) -> None:
     """Have the tables' sites known; a walker must be at work."""
     requests = [
-        AddSite(
-            site=table.site,
-            kind=table.kind,
-            command_id=new_id(),
-            sent_by="bench",
-            sent_at=datetime.now(UTC),
-            municipality=Municipality(site=table.site),
-        )
-        for table in tables
+        AddSite(**addressed(table), municipality=Municipality(site=table.site)) for table in tables
     ]
     settled(requests, ask(settings, Cluster(settings), requests))
 
 
 def start(settings: Settings, tables: list[Table], rows: int = 1000) -> None:
     """Ask for one walk of each table."""
-    send(
-        settings,
-        [
-            StartWalk(
-                site=table.site,
-                kind=table.kind,
-                command_id=new_id(),
-                sent_by="bench",
-                sent_at=datetime.now(UTC),
-                rows=rows,
-            )
-            for table in tables
-        ],
-    )
+    send(settings, [StartWalk(**addressed(table), rows=rows) for table in tables])
 
 
 def pages_per_second(settings: Settings, tables: list[Table]) -> float:

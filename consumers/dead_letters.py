@@ -17,6 +17,7 @@ from psycopg.types.json import Json
 from consumers.batches import Rejected
 from consumers.queries import load
 from consumers.reading import what_key_names
+from consumers.texts import storable
 from runtime.errors import ConfigurationError
 from runtime.kafka.records import Record
 from schemas.records import DeadLetter, DeadLetterReason, Page
@@ -100,16 +101,11 @@ def check_flood(connection: psycopg.Connection, topic: str, policy: DeadLetterPo
 def _row(letter: DeadLetter, record: Record) -> dict[str, object]:
     return {
         **msgspec.structs.asdict(letter),
-        "identity": _storable(letter.identity),
-        "page_id": letter.page_id and _storable(letter.page_id),
-        "message": _storable(letter.message),
+        "identity": storable(letter.identity),
+        "page_id": letter.page_id and storable(letter.page_id),
+        "message": storable(letter.message),
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "headers": Json(letter.headers),
     }
-
-
-def _storable(text: str) -> str:
-    """Return a text as PostgreSQL can store it; it may be the very one that could not be."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()

@@ -21,6 +21,7 @@ from bench.report import render
 from bench.results import FILE, Results
 from pagestream.cli.app import app
 from runtime import errors
+from runtime.durations import write_every
 from runtime.metrics import METRICS
 from runtime.settings import Settings
 from schemas.codec import MESSAGE_TYPES
@@ -86,7 +87,7 @@ def settings_part() -> str:
     rows = (
         (
             _code(f"PAGESTREAM_{name.upper()}"),
-            _default(Settings.model_fields[name].default),
+            _default(Settings.model_fields[name].default, shape),
             ", ".join(_limits(shape)),
             str(Settings.model_fields[name].description),
         )
@@ -95,7 +96,13 @@ def settings_part() -> str:
     return _table(("setting", "default", "allowed", "meaning"), rows)
 
 
-def _default(value: object) -> str:
+def _default(value: object, shape: dict[str, Any]) -> str:
+    if shape.get("format") == "span" and (value is None or isinstance(value, float)):
+        return _code(write_every(value))
+    if isinstance(value, bool):
+        return _code(str(value).lower())
+    if isinstance(value, tuple):
+        return _code(",".join(f"{one:g}" for one in value))
     if value is None:
         return "unset"
     shown = value.get_secret_value() if hasattr(value, "get_secret_value") else value
@@ -112,6 +119,12 @@ def _limits(shape: dict[str, Any]) -> Iterator[str]:
             yield f"{one['type']}, {low} to {one['maximum']:g}"
         elif "pattern" in one:
             yield f"text like {_code(one['pattern'])}"
+        elif one["type"] == "boolean":
+            yield "true or false"
+        elif one["type"] == "array":
+            yield f"up to {one['maxItems']} numbers, comma-separated"
+        elif one.get("format") == "span":
+            yield "a span of time, or `never`"
         elif one["type"] != "null":
             yield "text" if one.get("format") != "path" else "path"
 
@@ -272,10 +285,9 @@ def commands_part() -> str:
 
 
 def _command(command: Any, name: str) -> Iterator[str]:
-    inner = getattr(command, "commands", None)
-    if inner is None:
+    inner = getattr(command, "commands", {})
+    if not inner or command.invoke_without_command:
         yield f"### {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{_parameters(command)}"
-        return
     for each, subcommand in inner.items():
         yield from _command(subcommand, f"{name} {each}")
 

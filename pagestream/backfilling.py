@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import msgspec
 
-from pagestream.progress import Outlook, RateMeter, outlook, work_done
-from pagestream.requests import new_id, sender
+from pagestream.controls import RESUME, RETRY, start
+from pagestream.progress import Outlook, RateMeter, outlook, rows_walked, work_done
 from pagestream.walks import OVER, UNFINISHED, StateFollower
-from schemas.commands import StartWalk
+from schemas.commands import Request, StartWalk
+from schemas.events import CommandAnswered
 from schemas.tables import Table
-from schemas.walks import WalkState
+from schemas.walks import RequestedMode, WalkState
 
 _STORED_EVERY_SECONDS: Final = 0.5
 
@@ -49,43 +49,67 @@ class Figures(Protocol):
         """Return the figures of these walks, None when they cannot be had now."""
 
 
-def start_walks(
-    tables: Sequence[Table], states: Mapping[Table, WalkState], rows: int
-) -> list[StartWalk]:
-    """Return the request for one walk of each table, after the newest that is known of it."""
-    return [
-        StartWalk(
-            site=table.site,
-            kind=table.kind,
-            command_id=new_id(),
-            sent_by=sender(),
-            sent_at=datetime.now(UTC),
-            rows=rows,
-            after_walk=states[table].walk,
-        )
-        for table in tables
-    ]
+class Wanted(msgspec.Struct, frozen=True):
+    """How a backfill is to walk: in which mode, with how many rows in one response.
+
+    `resume` has it go on with walks that stand still or go on already, instead of beginning others.
+    """
+
+    rows: int
+    mode: RequestedMode = "auto"
+    resume: bool = False
+
+
+def request_for(state: WalkState, wanted: Wanted) -> Request | None:
+    """Return what to ask for so that a table is walked; None where its walk goes on already."""
+    if wanted.resume:
+        if state.status in ("in_progress", "verifying"):
+            return None
+        if state.status == "paused":
+            return RESUME.request(state)
+        if state.status == "failed":
+            return RETRY.request(state)
+    return start(wanted.mode, wanted.rows).request(state)
+
+
+def followed(before: WalkState, answer: CommandAnswered | None) -> "FollowedWalk":
+    """Return the walk that the answer to a request promises; without one, that which goes on."""
+    if answer is None:
+        return FollowedWalk(before, goes_on=True)
+    if answer.answer != "done":
+        return FollowedWalk(before, refusal=f"{answer.answer}: {answer.reason}")
+    waits = answer.command == StartWalk.__name__ and answer.walk == before.walk
+    return FollowedWalk(before, waits=waits, goes_on=not waits and answer.walk == before.walk)
 
 
 class FollowedWalk:
     """One walk that somebody waits for: its state, what is stored of it, and how fast it goes.
 
     `before` is the state in which its table was when the walk was asked for, `waits` whether the
-    walker answered that this walk begins when the one before has ended.
+    walker answered that this walk begins when the one before has ended, `goes_on` whether it is the
+    very walk that the table was in. `refusal` is why there will be none.
     """
 
-    def __init__(self, before: WalkState, *, waits: bool = False) -> None:
+    def __init__(
+        self,
+        before: WalkState,
+        *,
+        waits: bool = False,
+        goes_on: bool = False,
+        refusal: str | None = None,
+    ) -> None:
         self.table: Final = before.table
-        self.number: Final = before.walk + 1
-        self.state: WalkState | None = None
+        self.number: Final = before.walk if goes_on else before.walk + 1
+        self.refusal: Final = refusal
+        self.state: WalkState | None = before if goes_on else None
         self.stored: Stored | None = None
         self.changes = 0
         """How many changes of its table's state were seen: while it grows, a walker is at work."""
         self.fetching = RateMeter()
         self._working = RateMeter()
-        self._counted_before = before.pages + before.rejected if before.status in OVER else None
         self._waits = waits
         self._before = before
+        self._still_stands = goes_on and before.status in UNFINISHED
         self._last_barrier: int | None = None
 
     @property
@@ -103,7 +127,7 @@ class FollowedWalk:
     def failed(self) -> bool:
         """Whether it is over without having come to its end."""
         if self.state is None:
-            return self.held_up_by is not None
+            return self.refusal is not None or self.held_up_by is not None
         return self.state.status in UNFINISHED
 
     @property
@@ -117,11 +141,17 @@ class FollowedWalk:
             return self.stored.applied >= self.state.pages
         return self.stored.barrier >= self._last_barrier
 
+    @property
+    def work(self) -> float:
+        """How much of its work it has done: see `progress.work_done`."""
+        return 0.0 if self.state is None else work_done(self.state)
+
     def outlook(self) -> Outlook:
         """Return how far it is."""
         if self.state is None:
-            return Outlook(0.0, None, None)
-        return outlook(self.state, self._counted_before, self._working.per_second())
+            return Outlook(0.0, rows_walked(self._before, "full"), None)
+        walked_before = rows_walked(self._before, self.state.mode)
+        return outlook(self.state, walked_before, self._working.per_second())
 
     def see(self, state: WalkState) -> None:
         """Take in the next state of its table; every one, for the last of a walk has its figures.
@@ -129,6 +159,10 @@ class FollowedWalk:
         Where a later walk is seen without the end of this one, its barrier lies before that walk.
         """
         self.changes += 1
+        # A walk that was told to go on does so: what it was before is no end.
+        self._still_stands = self._still_stands and state.status in UNFINISHED
+        if self._still_stands and state.walk == self.number:
+            return
         if state.walk < self.number:
             self._before = state
         elif state.walk == self.number:
@@ -141,7 +175,7 @@ class FollowedWalk:
         """Note how far it is at a time, in seconds on a monotonic clock."""
         if self.state is not None:
             self.fetching.add(at, self.state.pages)
-            self._working.add(at, work_done(self.state))
+            self._working.add(at, self.work)
 
 
 def follow(
@@ -171,12 +205,20 @@ def follow(
 
 
 class WalkResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a walk came to, for a person or a script."""
+    """What a walk came to, for a person or a script.
+
+    `pages` were fetched, and of these `stored` are in the database; `errors` are rows that could
+    not be stored: `rejected` by the walker and `dead_lettered` by the sink. `expected` is how many
+    rows should be there: by the verdict, else by the listing. `actual` is how many are: by the
+    verdict, else what this walk stored; None where it fetched no pages and nobody judged it.
+    """
 
     site: str
     kind: str
     walk: int
+    mode: str
     status: str
+    verdict: str | None
     pages: int
     rejected: int
     listed: int
@@ -184,7 +226,12 @@ class WalkResult(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     updated: int
     unchanged: int
+    deleted: int
     dead_lettered: int
+    errors: int
+    expected: int | None
+    actual: int | None
+    retries: int
     seconds: float | None
     error: str | None
 
@@ -192,16 +239,15 @@ class WalkResult(msgspec.Struct, frozen=True, kw_only=True):
 def result_of(walk: FollowedWalk) -> WalkResult:
     """Return the result of a walk that is over; one that never began is `pending`."""
     state = walk.state or WalkState(site=walk.table.site, kind=walk.table.kind)
-    held_up_by = walk.held_up_by
     stored = walk.stored or Stored()
-    took = None
-    if state.started_at is not None and state.ended_at is not None:
-        took = round((state.ended_at - state.started_at).total_seconds(), 3)
+    expected, actual = _whole(state, stored)
     return WalkResult(
         site=state.site,
         kind=state.kind,
         walk=walk.number,
+        mode=state.mode,
         status=state.status,
+        verdict=state.verdict,
         pages=state.pages,
         rejected=state.rejected,
         listed=state.listed,
@@ -209,12 +255,33 @@ def result_of(walk: FollowedWalk) -> WalkResult:
         created=stored.created,
         updated=stored.updated,
         unchanged=stored.unchanged,
+        deleted=stored.deleted,
         dead_lettered=stored.dead_lettered,
-        seconds=took,
-        error=state.error if held_up_by is None else _why_held_up(held_up_by),
+        errors=state.rejected + stored.dead_lettered,
+        expected=expected,
+        actual=actual,
+        retries=state.retries,
+        seconds=_seconds(state),
+        error=walk.refusal or _why_held_up(walk.held_up_by) or state.error,
     )
 
 
-def _why_held_up(before: WalkState) -> str:
+def _whole(state: WalkState, stored: Stored) -> tuple[int | None, int | None]:
+    """Return how many rows there should be, and how many there are."""
+    if state.expected is not None:
+        return state.expected, state.stored
+    listed = state.listed if state.listed_at is not None and state.position is None else None
+    return listed, None if state.mode == "verify" else stored.pages
+
+
+def _seconds(state: WalkState) -> float | None:
+    if state.started_at is None or state.ended_at is None:
+        return None
+    return round((state.ended_at - state.started_at).total_seconds(), 3)
+
+
+def _why_held_up(before: WalkState | None) -> str | None:
+    if before is None:
+        return None
     because = f": {before.error}" if before.error else ""
     return f"it waits behind walk {before.walk}, which is {before.status}{because}"

@@ -4,7 +4,8 @@ import getpass
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from pagestream.walks import expect
 from runtime.errors import NotDone, Unavailable
@@ -16,6 +17,7 @@ from runtime.settings import Settings
 from schemas.codec import type_header
 from schemas.commands import Request
 from schemas.events import CommandAnswered
+from schemas.tables import Table
 from schemas.topics import COMMANDS, LEDGER
 
 ANSWER_SECONDS: Final = 10.0
@@ -38,6 +40,17 @@ def sender() -> str:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):  # a user without a name, as in many containers
         return "cli"
+
+
+def addressed(table: Table) -> dict[str, Any]:
+    """Return the fields of a request of ours to this table that every request has."""
+    return {
+        "site": table.site,
+        "kind": table.kind,
+        "command_id": new_id(),
+        "sent_by": sender(),
+        "sent_at": datetime.now(UTC),
+    }
 
 
 def send(settings: Settings, requests: Sequence[Request]) -> None:
@@ -128,18 +141,23 @@ def settled(
     Raises NotDone for a refused or stale one, with the walker's reason, and Unavailable when one is
     missing: it stays logged all the same.
     """
-    unanswered = [request for request in requests if request.command_id not in answers]
-    if unanswered:
-        raise Unavailable(
-            f"no walker has taken {_count(len(unanswered))} yet; it is logged, and will be done "
-            "when one runs",
-            remedy="start one: `pagestream run walker`",
-        )
+    check_answered(requests, answers)
     ordered = [answers[request.command_id] for request in requests]
     for answer in ordered:
         if answer.answer != "done":
             raise NotDone(f"{answer.table.key}: {answer.answer}: {answer.reason}")
     return ordered
+
+
+def check_answered(requests: Sequence[Request], answers: Mapping[str, CommandAnswered]) -> None:
+    """Raise Unavailable when an answer is missing, with what becomes of its request."""
+    missing = sum(request.command_id not in answers for request in requests)
+    if missing:
+        raise Unavailable(
+            f"no walker has taken {_count(missing)} yet; it is logged, and will be done "
+            "when one runs",
+            remedy="start one: `pagestream run walker`",
+        )
 
 
 def _count(requests: int) -> str:

@@ -19,9 +19,9 @@ Loop = Callable[[Settings, StopSignal, Metrics, Readiness], None]
 
 
 def _walk(settings: Settings, stop: StopSignal, metrics: Metrics, readiness: Readiness) -> None:
-    source = DatasetteSource(settings, metrics, stop)
+    source = DatasetteSource(settings, metrics, stop, readiness=readiness)
     try:
-        producer.role.run(settings, source.fetch, stop, metrics, readiness)
+        producer.role.run(settings, source.download, stop, metrics, readiness)
     finally:
         source.close()
 

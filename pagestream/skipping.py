@@ -9,7 +9,6 @@
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -19,7 +18,7 @@ from consumers.sink import positions
 from consumers.sink.examining import Log, is_old
 from consumers.sink.gaps import Gap, leave_out
 from consumers.sink.positions import MARK, PositionMoved
-from pagestream.requests import new_id, send, sender
+from pagestream.requests import addressed, send, sender
 from pagestream.resetting import wait_until_stopped
 from pagestream.sink_positions import opened_copy, origin_of, sink_group
 from pagestream.walks import newest_states
@@ -99,15 +98,7 @@ def _unknown(connection: Connection, partition: Partition, walked: Iterable[Tabl
 
 
 def _full_walk(settings: Settings, table: Table) -> StartWalk:
-    return StartWalk(
-        site=table.site,
-        kind=table.kind,
-        command_id=new_id(),
-        sent_by=sender(),
-        sent_at=datetime.now(UTC),
-        mode="full",
-        rows=settings.rows_per_response,
-    )
+    return StartWalk(**addressed(table), mode="full", rows=settings.rows_per_response)
 
 
 def _places(settings: Settings, cluster: Cluster, partition: Partition) -> tuple[Log, Committed]:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from pagestream.embedded.processes import free_port, last_line, spawn
@@ -129,12 +128,7 @@ class Supervisor:
             role.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         for role in self.roles:
             role.terminate()
         deadline = time.monotonic() + _STOP_SECONDS

@@ -1,6 +1,6 @@
 """One command's turn: decide it, and commit all that it brings about with its offset."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -8,9 +8,11 @@ import msgspec
 from producer.decide import Outcome, decide
 from producer.intake import Unreadable
 from producer.lanes import Pending
-from producer.publication import letter_record, records_of, states_of
+from producer.policy import Policy
+from producer.publication import letter_record, put_back, records_of, states_of
 from producer.responses import Failure, Fetched
 from producer.state import Owned, commit_metadata
+from producer.timers import Clock
 from runtime.kafka.group import GroupMetadata
 from runtime.kafka.records import Outgoing, Partition
 from runtime.kafka.transactions import TransactionalProducer, TransactionRefused
@@ -47,54 +49,98 @@ class _Tries(msgspec.Struct):
 
 
 class Committer:
-    """Decides commands and commits what they bring about."""
+    """Decides commands and commits what they bring about. `clock` tells the time of decisions."""
 
-    def __init__(self, producer: TransactionalProducer, commands_id: str, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        producer: TransactionalProducer,
+        commands_id: str,
+        policy: Policy,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
         self._producer = producer
         self._commands_id = commands_id
+        self._policy = policy
         self._metrics = metrics
+        self._clock = clock
         self._tries: dict[int, _Tries] = {}
         self._log = logger("walker")
 
-    def commit(self, owned: Owned, head: Pending, membership: GroupMetadata) -> None:
+    def gives_up(self, owned: Owned) -> bool:
+        """Tell whether the broker has refused what follows of the next command too often."""
+        return self._tries_of(owned).refused >= MOST_TRIES
+
+    def _tries_of(self, owned: Owned) -> _Tries:
+        tries = self._tries.get(owned.number)
+        if tries is None or tries.offset != owned.offset:
+            tries = self._tries[owned.number] = _Tries(owned.offset)
+        return tries
+
+    def commit(
+        self, owned: Owned, head: Pending, fetched: Fetched | None, membership: GroupMetadata
+    ) -> WalkState | None:
         """Decide the command at the head of a partition's lane, and commit it.
 
-        All is encoded before the transaction begins, and memory changes after it has committed.
-        Raises TransactionFailed: nothing in memory has changed, and `owned` must be restored.
+        `fetched` is what the source answered, where it was to be asked. Returns the state of the
+        command's table, or None where the record is no command. All is encoded before the
+        transaction begins, and memory changes after it has committed. Raises TransactionFailed:
+        nothing in memory has changed, and `owned` must be restored.
         """
-        tries = self._tries.get(owned.number)
-        if tries is None or tries.offset != head.offset:
-            tries = self._tries[owned.number] = _Tries(head.offset)
         if isinstance(head.command, Unreadable):
             letter = head.command.letter
             decision = _Decision([letter_record(letter)], owned.as_of, letters=(letter,))
         else:
-            fetched = _given_up() if tries.refused >= MOST_TRIES else _response(head)
+            fetched = _given_up() if self.gives_up(owned) else fetched
             decision = self._decide(owned, head.command, head.offset, fetched)
+        self._commit(owned, decision.records, head.offset, decision.as_of, membership)
+        for letter in decision.letters:
+            self._metrics.add("pagestream_dead_letters", found_by="walker", reason=letter.reason)
+        if decision.before is None or decision.outcome is None:
+            return None
+        owned.states[decision.before.table.key] = decision.outcome.state
+        self._account(decision.before, decision.outcome)
+        return decision.outcome.state
+
+    def put_back(self, owned: Owned, waiting: Sequence[Pending], membership: GroupMetadata) -> None:
+        """Move the commands at the head of a partition's lane to the end of its log.
+
+        Raises TransactionFailed like `commit`.
+        """
+        records = [
+            put_back(pending.command, pending.offset)
+            for pending in waiting
+            if not isinstance(pending.command, Unreadable)
+        ]
+        self._commit(owned, records, waiting[-1].offset, owned.as_of, membership)
+
+    def _commit(
+        self,
+        owned: Owned,
+        records: list[Outgoing],
+        offset: int,
+        as_of: int,
+        membership: GroupMetadata,
+    ) -> None:
         try:
             self._producer.commit_step(
-                decision.records,
+                records,
                 Partition(COMMANDS.name, owned.number),
-                head.offset + 1,
-                commit_metadata(decision.as_of, self._commands_id, self._producer.transactional_id),
+                offset + 1,
+                commit_metadata(as_of, self._commands_id, self._producer.transactional_id),
                 membership,
             )
         except TransactionRefused:
-            tries.refused += 1
+            self._tries_of(owned).refused += 1
             raise
-        owned.offset, owned.as_of = head.offset + 1, decision.as_of
-        if decision.before is not None and decision.outcome is not None:
-            owned.states[decision.before.table.key] = decision.outcome.state
-            self._account(decision.before, decision.outcome)
-        for letter in decision.letters:
-            self._metrics.add("pagestream_dead_letters", found_by="walker", reason=letter.reason)
+        owned.offset, owned.as_of, owned.starts = offset + 1, as_of, 0
 
     def _decide(
         self, owned: Owned, command: Command, offset: int, fetched: Fetched | None
     ) -> _Decision:
         table = command.table
         before = owned.state(table)
-        outcome = decide(before, command, fetched, datetime.now(UTC))
+        outcome = decide(before, command, fetched, self._clock(), self._policy)
         records = list(records_of(outcome, table, offset))
         as_of = owned.as_of
         if outcome.state != before:
@@ -117,10 +163,6 @@ class Committer:
                     pages=state.pages,
                     error=state.error,
                 )
-
-
-def _response(head: Pending) -> Fetched | None:
-    return None if head.response is None else head.response.result()
 
 
 def _given_up() -> Failure:

@@ -2,51 +2,66 @@
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 
 import msgspec
 
+from producer.decide import FetchedCommand
 from producer.intake import Unreadable
-from producer.responses import Fetched
-from schemas.commands import Command, TakeStep
+from schemas.commands import Command, Request
 
 
-class Pending(msgspec.Struct):
-    """A command that waits for its turn; `response` is there once its fetch has begun."""
+class Pending(msgspec.Struct, frozen=True):
+    """A command that waits for its turn."""
 
     command: Command | Unreadable
     offset: int
-    response: Future[Fetched] | None = None
 
-    def ready(self) -> bool:
-        """Tell whether it can be decided now."""
-        return self.response is None or self.response.done()
+    @property
+    def takes_hold_at_once(self) -> bool:
+        """Whether somebody asks for something that needs no response of the source."""
+        return isinstance(self.command, Request) and not isinstance(self.command, FetchedCommand)
 
 
 class Lane:
-    """The pending commands of one partition."""
+    """The pending commands of one partition.
+
+    `changed` says that a command has come or gone, and is for who looks through them to take back.
+    """
 
     def __init__(self) -> None:
         self._pending: deque[Pending] = deque()
+        self._at_once = 0
+        self.changed = False
 
     def __len__(self) -> int:
         return len(self._pending)
 
+    def __iter__(self) -> Iterator[Pending]:
+        return iter(self._pending)
+
     def add(self, pending: Pending) -> None:
         """Queue a command behind all others."""
         self._pending.append(pending)
+        self._at_once += pending.takes_hold_at_once
+        self.changed = True
 
     @property
     def head(self) -> Pending:
         """The command whose turn it is."""
         return self._pending[0]
 
-    def decided(self) -> None:
-        """Drop the head: its transaction has committed."""
-        self._pending.popleft()
+    @property
+    def must_not_wait(self) -> bool:
+        """Whether somewhere in it stands a request that needs no response of the source."""
+        return self._at_once > 0
 
-    def next_steps(self) -> Iterator[tuple[Pending, TakeStep]]:
-        """Yield each table's first pending command, where it is a step not fetched yet.
+    def passed(self) -> None:
+        """Drop the head: its transaction has committed."""
+        self._at_once -= self._pending.popleft().takes_hold_at_once
+        self.changed = True
+
+    def firsts(self) -> Iterator[FetchedCommand]:
+        """Yield each table's first pending command, where it is one to ask the source for.
 
         Every earlier command of its table has committed, so that it is known whether it is due.
         """
@@ -56,12 +71,5 @@ class Lane:
             if isinstance(command, Unreadable) or command.table in seen:
                 continue
             seen.add(command.table)
-            if isinstance(command, TakeStep) and pending.response is None:
-                yield pending, command
-
-    def cancel(self) -> None:
-        """Give up every fetch that has not begun; what is fetched is dropped."""
-        for pending in self._pending:
-            if pending.response is not None:
-                pending.response.cancel()
-        self._pending.clear()
+            if isinstance(command, FetchedCommand):
+                yield command

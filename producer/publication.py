@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from producer.decide import Outcome
-from runtime.kafka.records import Outgoing, outgoing
+from runtime.kafka.records import Outgoing, outgoing, tombstone
+from schemas.codec import WALK_HEADER
+from schemas.commands import Command
 from schemas.records import DeadLetter
 from schemas.tables import Table, partition_of
 from schemas.topics import COMMANDS, DEAD_LETTERS, LEDGER, MUNICIPALITIES, PAGES, WALKS
@@ -21,12 +25,8 @@ CAUSE_HEADER: Final = "cause"
 
 def records_of(outcome: Outcome, table: Table, offset: int) -> Iterator[Outgoing]:
     """Yield what the command at `offset` of the table's partition brought about, but its state."""
-    partition, key = table.partition, table.key
-    cause = {CAUSE_HEADER: f"{partition}/{offset}".encode()}
-    for page in outcome.pages:
-        yield outgoing(PAGES, table.record_key(page.id), partition, page, cause)
-    if outcome.barrier is not None:
-        yield outgoing(PAGES, table.barrier_key, partition, outcome.barrier, cause)
+    partition, key, cause = table.partition, table.key, _cause(table, offset)
+    yield from _pages_of(outcome, table, cause)
     for letter in outcome.dead_letters:
         yield outgoing(DEAD_LETTERS, table.record_key(letter.identity), partition, letter, cause)
     if (municipality := outcome.municipality) is not None:
@@ -34,8 +34,38 @@ def records_of(outcome: Outcome, table: Table, offset: int) -> Iterator[Outgoing
         yield outgoing(MUNICIPALITIES, site, partition_of(site), municipality, cause)
     for event in outcome.events:
         yield outgoing(LEDGER, key, partition, event, cause)
-    if outcome.next_step is not None:
-        yield outgoing(COMMANDS, key, partition, outcome.next_step, cause)
+    if outcome.next_command is not None:
+        yield outgoing(COMMANDS, key, partition, outcome.next_command, cause)
+
+
+def _cause(table: Table, offset: int) -> dict[str, bytes]:
+    return {CAUSE_HEADER: f"{table.partition}/{offset}".encode()}
+
+
+def _pages_of(outcome: Outcome, table: Table, cause: dict[str, bytes]) -> Iterator[Outgoing]:
+    """Yield the records of `pages`, each barrier behind all that it closes."""
+    partition = table.partition
+    for page in outcome.pages:
+        yield outgoing(PAGES, table.record_key(page.id), partition, page, cause)
+    walk = {WALK_HEADER: str((outcome.ended or outcome.state).walk).encode()}
+    for page_id in outcome.tombstones:
+        gone = tombstone(PAGES, table.record_key(page_id), partition)
+        yield msgspec.structs.replace(gone, headers=gone.headers | walk | cause)
+    if outcome.barrier is not None:
+        yield outgoing(PAGES, table.barrier_key, partition, outcome.barrier, cause)
+    if outcome.site_removed is not None:
+        yield outgoing(PAGES, table.removal_key, partition, outcome.site_removed, cause)
+
+
+def put_back(command: Command, offset: int) -> Outgoing:
+    """Return the command at `offset` of its table's partition once more, for the log's end."""
+    table = command.table
+    return outgoing(COMMANDS, table.key, table.partition, command, _cause(table, offset))
+
+
+def given(command: Command) -> Outgoing:
+    """Return the record of a command that nothing in the log has caused."""
+    return outgoing(COMMANDS, command.table.key, command.table.partition, command)
 
 
 def states_of(outcome: Outcome, table: Table, as_of: int, commands_id: str) -> Iterator[Outgoing]:

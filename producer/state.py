@@ -35,25 +35,36 @@ class Owned(msgspec.Struct):
     """What this process knows of one partition, all of one same instant.
 
     `offset` is that of the next command to decide, `as_of` that of the command after the one which
-    made the newest state.
+    made the newest state. `starts` is how often somebody has begun to decode the response of the
+    next command, and not lived to commit it; `probation_until` is where the log ended when this was
+    restored.
     """
 
     number: int
     offset: int
     as_of: int
     states: dict[str, WalkState]
+    starts: int = 0
+    probation_until: int = 0
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether the next command may be what ended the process before."""
+        return self.offset < self.probation_until
 
     def state(self, table: Table) -> WalkState:
         """Return a table's state; one never heard of is pending."""
         return self.states.get(table.key) or WalkState(site=table.site, kind=table.kind)
 
 
-def commit_metadata(as_of: int, commands_id: str, slot: str) -> str:
+def commit_metadata(as_of: int, commands_id: str, slot: str, starts: int = 0) -> str:
     """Return what is committed beside an offset: the newest state that must be there with it.
 
     `slot` is the transactional id of who commits: its successor may have to end what it left open.
+    `starts` counts how often the response of the command at this offset began to be decoded.
     """
-    return f"as-of={as_of} commands={commands_id} by={slot}"
+    counted = f" starts={starts}" if starts else ""
+    return f"as-of={as_of} commands={commands_id} by={slot}{counted}"
 
 
 def read_metadata(metadata: str) -> dict[str, str]:
@@ -115,7 +126,7 @@ class StateRestorer:
         self._beat()
         for partition, position in committed.items():
             self._settle(found[partition.number], partition, position)
-        self._refuse_beyond_the_log(found)
+        self._compare_with_the_log(found)
         self._beat()
         return found
 
@@ -157,6 +168,9 @@ class StateRestorer:
                 remedy="records of the topic of walks were lost: restore the broker and try again",
             )
         owned.offset = max(committed.offset or 0, owned.as_of)
+        starts = noted.get("starts", "0")
+        if owned.offset == committed.offset and starts.isdecimal():
+            owned.starts = int(starts)
 
     def _refuse_other_log(self, number: int, commands_id: str) -> None:
         if commands_id != self._commands_id:
@@ -166,11 +180,13 @@ class StateRestorer:
                 remedy=_OTHER_LOG_REMEDY,
             )
 
-    def _refuse_beyond_the_log(self, found: dict[int, Owned]) -> None:
+    def _compare_with_the_log(self, found: dict[int, Owned]) -> None:
+        """Note where each partition's commands end now; refuse a state of beyond."""
         logged = self._cluster.ends(
             [Partition(COMMANDS.name, number) for number in found], pending_too=True
         )
         for partition, end in logged.items():
+            found[partition.number].probation_until = end
             if (offset := found[partition.number].offset) > end:
                 raise StaleStateError(
                     f"partition {partition.number}: the walks' states are as of command {offset}, "

@@ -41,12 +41,21 @@ class SourceError(Retry):
     """The source did not give a usable response.
 
     `reason` is a class to group by, `received` the first of what came back, for a person to read.
+    `retry_after` says in how many seconds the source can be asked again, where that is known.
     """
 
-    def __init__(self, reason: str, message: str, *, received: str | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        received: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.received = received
+        self.retry_after = retry_after
 
 
 class RecordError(PagestreamError):

@@ -3,7 +3,6 @@
 import os
 import ssl
 import time
-import zlib
 from collections.abc import Iterable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
@@ -15,9 +14,13 @@ import httpx
 import msgspec
 from pydantic import SecretStr
 
-from runtime.dialling import Deadline, Dialler, is_loopback
+from runtime import dialling
+from runtime.dialling import Deadline, Dialler, Resolve, Route, is_loopback
 from runtime.errors import ConfigurationError, SourceError
+from runtime.headers import retry_after
+from runtime.inflating import inflated
 from runtime.logs import logger
+from runtime.secrets import Secrets, sendable
 from runtime.settings import Settings
 from schemas.tables import is_site
 
@@ -54,18 +57,20 @@ VENDOR_ERRORS: Final = (
 
 _HTTP_OK: Final = 200
 _EXCERPT: Final = 200
-_AUTODETECT_GZIP: Final = 47
-_PIECE_BYTES: Final = 256 * 1024
 # Shorter than any server's own, so that no request is sent into a connection being closed.
 _KEEPALIVE_SECONDS: Final = 2.0
 
 
 class Received(msgspec.Struct, frozen=True):
-    """What came back: the body is whole and decompressed for a 200, else its beginning."""
+    """What came back: the body is whole and decompressed for a 200, else its beginning.
+
+    `retry_after` is in how many seconds the source wants to be asked again, if it says so.
+    """
 
     status: int
     content_type: str
     body: bytes
+    retry_after: float | None = None
 
     @property
     def excerpt(self) -> str:
@@ -78,9 +83,15 @@ def excerpt(body: bytes) -> str:
     return body[: 4 * _EXCERPT].decode(errors="replace")[:_EXCERPT].replace("\0", "\ufffd")
 
 
-def failure(reason: Reason, message: str, *, received: str | None = None) -> SourceError:
+def failure(
+    reason: Reason,
+    message: str,
+    *,
+    received: str | None = None,
+    retry_after: float | None = None,
+) -> SourceError:
     """Return the SourceError of one of the known reasons."""
-    return SourceError(reason, message, received=received)
+    return SourceError(reason, message, received=received, retry_after=retry_after)
 
 
 def source_error(error: Exception, asked: str) -> SourceError:
@@ -189,23 +200,28 @@ class HttpClient:
 
     `loopback` tells whether both the host that is asked for and what is dialled are this machine: a
     tunnel's end on loopback is not the source. `sends_secret` tells whether requests carry the
-    service secret: only over https, or to loopback. ConfigurationError for unusable settings.
+    service secret: only over https, or to loopback. `resolve` gives the addresses of a name.
+    ConfigurationError for unusable settings.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, resolve: Resolve = dialling.resolve) -> None:
         self._template = _template(settings.source_url)
         address = _address(settings.source_connect)
-        asked_for, dialled = self._template.base, address[0] if address else self._template.base
-        self.loopback: Final = is_loopback(asked_for) and is_loopback(dialled)
-        self._secret = _sendable(settings.source_secret)
-        confidential = self._template.scheme == "https" or self.loopback
-        self.sends_secret: Final = self._secret is not None and confidential
-        if self._secret is not None and not confidential:
-            logger("http").warning("secret_withheld", source_url=settings.source_url)
+        named = self._template.base if address is None else address[0]
+        self.loopback: Final = is_loopback(self._template.base) and is_loopback(named)
+        self._secret = sendable(settings.source_secret)
+        self._secrets = Secrets(settings)
+        self._confidential = self._template.scheme == "https" or self.loopback
+        self.sends_secret: Final = self._secret is not None and self._confidential
+        self._source_url = settings.source_url
+        self._withheld: set[str | None] = set()
+        if self._secret is not None and not self._confidential:
+            self._withhold(None)
         self._deadline = Deadline()
         self._seconds = settings.source_deadline
+        route = Route(address, is_loopback(named), settings.source_private)
         self._client = httpx.Client(
-            transport=_Transport(Dialler(address, self._deadline), _trust()),
+            transport=_Transport(Dialler(route, self._deadline, resolve), _trust()),
             headers={"User-Agent": _user_agent(), "Accept-Encoding": "gzip"},
             timeout=httpx.Timeout(
                 settings.source_read_timeout, connect=settings.source_connect_timeout
@@ -215,14 +231,17 @@ class HttpClient:
             trust_env=False,
         )
 
-    def get(self, site: str, path: str, query: Mapping[str, str]) -> Received:
+    def get(
+        self, site: str, path: str, query: Mapping[str, str], secret: str | None = None
+    ) -> Received:
         """Return what `site` answers, whatever the status; SourceError when nothing whole came.
 
-        It takes `source_deadline` seconds at most, apart from the name's resolution.
+        `secret` names the site's own secret, sent instead of everybody's. It takes
+        `source_deadline` seconds at most.
         """
         url = self._url(site, path, query)
-        secret = self._secret.get_secret_value() if self.sends_secret and self._secret else None
-        headers = {} if secret is None else {"X-Service-Secret": secret}
+        value = self._secret_to_send(secret)
+        headers = {} if value is None else {"X-Service-Secret": value.get_secret_value()}
         self._deadline.at = time.monotonic() + self._seconds
         try:
             with self._client.stream("GET", url, headers=headers) as response:
@@ -230,9 +249,30 @@ class HttpClient:
         except VENDOR_ERRORS as error:
             raise source_error(error, url.netloc.decode()) from error
 
+    def carries_secret(self, secret: str | None) -> bool:
+        """Tell whether a request carries a secret: the named one, or everybody's for None.
+
+        SourceError when it should, and there is none of that name.
+        """
+        return self._secret_to_send(secret) is not None
+
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
+
+    def _secret_to_send(self, name: str | None) -> SecretStr | None:
+        if name is None:
+            return self._secret if self.sends_secret else None
+        if self._confidential:
+            return self._secrets.named(name)
+        self._withhold(name)
+        return None
+
+    def _withhold(self, name: str | None) -> None:
+        """Say once of each secret that it would go over the network for all to read."""
+        if name not in self._withheld:
+            self._withheld.add(name)
+            logger("http").warning("secret_withheld", source_url=self._source_url, name=name)
 
     def _url(self, site: str, path: str, query: Mapping[str, str]) -> httpx.URL:
         template = self._template
@@ -254,32 +294,25 @@ class HttpClient:
         return url
 
 
-def _sendable(secret: SecretStr | None) -> SecretStr | None:
-    value = secret.get_secret_value() if secret else ""
-    if not (value.isascii() and value.isprintable() and value == value.strip()):
-        raise ConfigurationError(
-            "source_secret holds characters that no header can carry",
-            remedy="set PAGESTREAM_SOURCE_SECRET to the secret alone, without a line end",
-        )
-    return secret if value else None
-
-
 def _receive(response: httpx.Response) -> Received:
     content_type = response.headers.get("content-type", "")
     whole = response.status_code == _HTTP_OK
     body = _whole_body(response) if whole else _beginning(response)
-    return Received(response.status_code, content_type, body)
+    return Received(response.status_code, content_type, body, retry_after(response.headers))
 
 
 def _whole_body(response: httpx.Response) -> bytes:
     body = bytearray()
-    for part in _decompressed(response):
+    for part in _parts(response):
         body += part
         if len(body) > MAX_BODY_BYTES:
+            received = excerpt(bytes(body[: 4 * _EXCERPT]))
+            # An error lives on with the frames that it came through: not with 32 MB in them.
+            body.clear()
             raise failure(
                 "too_large",
                 f"{_asked(response)} sent more than {MAX_BODY_BYTES} bytes",
-                received=excerpt(bytes(body[: 4 * _EXCERPT])),
+                received=received,
             )
     return bytes(body)
 
@@ -288,7 +321,7 @@ def _beginning(response: httpx.Response) -> bytes:
     """Return the first of the body: the status counts, even when its body breaks off."""
     body = bytearray()
     try:
-        for part in _decompressed(response):
+        for part in _parts(response):
             body += part
             if len(body) >= MAX_ERROR_BYTES:
                 break
@@ -297,32 +330,9 @@ def _beginning(response: httpx.Response) -> bytes:
     return bytes(body[:MAX_ERROR_BYTES])
 
 
-def _decompressed(response: httpx.Response) -> Iterable[bytes]:
-    """Yield the body in small parts, however well it was compressed."""
+def _parts(response: httpx.Response) -> Iterable[bytes]:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in {"", "identity"}:
-        yield from response.iter_raw()
-        return
-    if encoding != "gzip":
-        raise failure("broken_response", f"{_asked(response)} sent {encoding!r} instead of gzip")
-    inflater = zlib.decompressobj(_AUTODETECT_GZIP)
-    try:
-        for raw in response.iter_raw():
-            yield from _inflated(inflater, raw)
-            if inflater.unused_data:
-                raise failure("broken_response", f"{_asked(response)} sent more after its gzip")
-    except zlib.error as error:
-        message = f"{_asked(response)} sent what is not gzip: {error}"
-        raise failure("broken_response", message) from error
-    if not inflater.eof:
-        raise failure("broken_response", f"{_asked(response)} sent gzip without its end")
-
-
-def _inflated(inflater: "zlib._Decompress", raw: bytes) -> Iterable[bytes]:
-    """Yield what `raw` holds, piece by piece: 64 kB of it can hold 64 MB."""
-    while raw:
-        yield inflater.decompress(raw, _PIECE_BYTES)
-        raw = inflater.unconsumed_tail
+    return inflated(response.iter_raw(), encoding, _asked(response), MAX_BODY_BYTES)
 
 
 def _asked(response: httpx.Response) -> str:

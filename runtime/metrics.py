@@ -24,6 +24,8 @@ METRICS: Final = (
     Metric("pagestream_requests_failed", "counter", "Source requests failed.", ("reason",)),
     Metric("pagestream_request_seconds", "histogram", "Seconds of one source request."),
     Metric("pagestream_limiter_wait_seconds", "counter", "Seconds waited for the request limit."),
+    Metric("pagestream_source_refusals", "counter", "Requests the source refused as too many."),
+    Metric("pagestream_source_refusals_in_a_row", "gauge", "Such refusals since one was taken."),
     Metric("pagestream_transaction_seconds", "histogram", "Seconds of one Kafka transaction."),
     Metric("pagestream_recoveries", "counter", "Transactions given up and begun anew."),
     Metric("pagestream_owned_partitions", "gauge", "Partitions this process owns.", ("topic",)),

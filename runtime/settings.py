@@ -6,23 +6,46 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
+    NoDecode,
     SettingsConfigDict,
 )
 
+from runtime.durations import LONGEST_SECONDS, parse_every
 from runtime.errors import ConfigurationError
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
+
+def _every(value: object) -> object:
+    return parse_every(value) if isinstance(value, str) else value
+
+
+Every = Annotated[
+    Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None,
+    BeforeValidator(_every),
+    WithJsonSchema({"type": "string", "format": "span"}),
+]
+"""Seconds between two times of something, None for never; written as `runtime.durations` says."""
+
 _PREFIX: Final = "PAGESTREAM_"
 # Read elsewhere, by tests and their tools: they are no settings, and no mistakes either.
 _NO_SETTINGS: Final = re.compile(
     r"PAGESTREAM_(TEST_\w+|CRASH_AT|FREEZE_AT)"
+    # A site's own service secret, under the name that its record gives.
+    r"|PAGESTREAM_SECRET_\w+"
     # What Kubernetes gives every container beside a service whose name begins like ours.
     r"|\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?"
 )
@@ -66,6 +89,16 @@ class Settings(BaseSettings):
     source_secret: SecretStr | None = Field(
         None, description="The service secret, sent as X-Service-Secret; lifts the request limit."
     )
+    secrets_directory: Path | None = Field(
+        None,
+        description="Folder whose files are secrets, each under its name: what `pagestream sites "
+        "add --secret NAME` names. PAGESTREAM_SECRET_<NAME> does the same.",
+    )
+    source_private: bool = Field(
+        False,
+        description="Whether sites may be served from private addresses. Loopback may always, "
+        "where source_url or source_connect itself names it.",
+    )
     source_connect_timeout: Seconds = Field(30, description="Seconds to connect to the source.")
     source_read_timeout: Seconds = Field(30, description="Seconds between two reads of a response.")
     source_deadline: Seconds = Field(120, description="Seconds for one whole request.")
@@ -80,7 +113,48 @@ class Settings(BaseSettings):
         1000, ge=1, le=1000, description="Rows asked for in one request of a walk."
     )
     requests_at_once: int = Field(
-        16, ge=1, le=256, description="Requests that one walker has in flight at the same time."
+        64,
+        ge=1,
+        le=256,
+        description="Requests that one walker has in flight at the same time. With fewer than 64, "
+        "sites that do not answer can delay others.",
+    )
+    retry_waits: Annotated[tuple[Seconds, ...], NoDecode] = Field(
+        (1.0, 2.0, 4.0),
+        max_length=20,
+        description="Seconds to wait before each further try at a step that failed, "
+        "comma-separated; after the last the walk has failed.",
+    )
+    window_days: int = Field(
+        180,
+        ge=1,
+        le=36_500,
+        description="Days before and after today that an incremental walk covers, by date.",
+    )
+    full_every: Every = Field(
+        90 * 86_400.0,
+        description="How often a table is walked in full, where its own schedule does not say: "
+        "90d, 12h, never.",
+    )
+    incremental_every: Every = Field(
+        86_400.0,
+        description="How often a table is walked incrementally, where its own schedule does not "
+        "say; in full as long as no full walk was verified.",
+    )
+    verify_every: Every = Field(
+        7 * 86_400.0,
+        description="How often a table's ids are compared with the source's, where its own "
+        "schedule does not say.",
+    )
+    verdict_timeout: float = Field(
+        0,
+        ge=0,
+        le=7 * 86_400,
+        description="Seconds that a walk waits for its verdict; 0: no reconciler runs, and a walk "
+        "ends as unverified.",
+    )
+    second_look_after: Seconds = Field(
+        3600, description="Seconds until a table whose verdict is held is listed again."
     )
     walker_slot: str = Field(
         "walker-1",
@@ -117,6 +191,11 @@ class Settings(BaseSettings):
         "auto", description="Log lines for people (text) or machines (json); auto: by the terminal."
     )
 
+    @field_validator("retry_waits", mode="before")
+    @classmethod
+    def _is_comma_separated(cls, value: object) -> object:
+        return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
     @field_validator("source_url")
     @classmethod
     def _names_the_site_in_its_host(cls, url: str) -> str:
@@ -152,7 +231,7 @@ def load(defaults: Path | None = None, **given: Any) -> Settings:
         return Settings(_env_file=files, **given)
     except ValidationError as error:
         wrong = "; ".join(
-            f"PAGESTREAM_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+            f"{_PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}"
             for problem in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(

@@ -14,6 +14,9 @@ TYPE_HEADER: Final = "type"
 TOMBSTONE: Final = b"Tombstone/1"
 """The type header of a page's deletion: a record with a key and no value."""
 
+WALK_HEADER: Final = "walk"
+"""The header in which a tombstone, having no value, says which walk it is of."""
+
 MESSAGE_TYPES: Final[tuple[type[Message], ...]] = (
     commands.AddSite,
     commands.ApproveVerdict,

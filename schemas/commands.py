@@ -6,7 +6,7 @@ from schemas.message import Message
 from schemas.records import Municipality
 from schemas.tables import Kind, Table
 from schemas.verdicts import Verdict
-from schemas.walks import Position, RequestedMode
+from schemas.walks import Position, RequestedMode, Schedule, Window
 
 
 class Command(Message, frozen=True, kw_only=True):
@@ -30,23 +30,38 @@ class Request(Command, frozen=True, kw_only=True):
 
 
 class TakeStep(Command, frozen=True, kw_only=True):
-    """Make the one request that is due. Carries everything of it: any other TakeStep is stale."""
+    """Make the one request that is due. Carries everything of it: any other TakeStep is stale.
+
+    `secret` names the site's own service secret. `due_at` is set by a retry's timer.
+    """
 
     walk: int
     step: int
     attempt: int = 0
     position: Position
     rows: int
+    window: Window | None = None
+    secret: str | None = None
+    due_at: datetime | None = None
 
 
 class AddSite(Request, frozen=True, kw_only=True):
-    """Know this table, and what `municipality` says of its site. Sent once per kind."""
+    """Know this table, and what `municipality` says of its site. Sent once per kind.
+
+    `secret` names the site's own service secret, whose value only the walker's surroundings hold.
+    """
 
     municipality: Municipality
+    secret: str | None = None
 
 
 class RemoveSite(Request, frozen=True, kw_only=True):
-    """Forget this table and delete its rows. Sent once per kind."""
+    """Forget this table and delete its rows. Sent once per kind.
+
+    `municipality` is the site's record, flagged as removed, when no other table of it is left.
+    """
+
+    municipality: Municipality | None = None
 
 
 class StartWalk(Request, frozen=True, kw_only=True):
@@ -92,31 +107,34 @@ class ForceFull(Request, frozen=True, kw_only=True):
 
 
 class SetSchedule(Request, frozen=True, kw_only=True):
-    """Walk this table again and again: seconds between two walks of each mode, None for never."""
+    """Walk this table again and again by this schedule; None for that of the settings."""
 
-    full_every: float | None = None
-    incremental_every: float | None = None
-    verify_every: float | None = None
+    schedule: Schedule | None = None
 
 
 class Repair(Request, frozen=True, kw_only=True):
     """Ask the source for exactly these ids, and for one that is known to be there.
 
     At most 300 ids. A response without `control_id` is broken: it proves nothing of the others.
+    Without one, the first id that the source itself has serves. `attempt` and `due_at` are a
+    retry's, set by its timer.
     """
 
     walk: int
     round: int
     ids: tuple[str, ...]
     control_id: str | None = None
+    secret: str | None = None
+    attempt: int = 0
+    due_at: datetime | None = None
 
 
 class RefetchPages(Repair, frozen=True, kw_only=True):
-    """Publish these pages again, as the source has them now."""
+    """Publish these pages again, as the source has them now. One that is gone is left as it is."""
 
 
 class PrunePages(Repair, frozen=True, kw_only=True):
-    """Publish a tombstone for each of these pages that the source no longer has."""
+    """Publish a tombstone for each of these pages that the source no longer has, else the page."""
 
 
 class StillWaiting(Command, frozen=True, kw_only=True):
@@ -127,12 +145,16 @@ class StillWaiting(Command, frozen=True, kw_only=True):
 
 
 class RecordVerdict(Request, frozen=True, kw_only=True):
-    """End the walk with what the reconciler found; `barrier` is the one it was judged at."""
+    """End the walk with what the reconciler found; `barrier` is the one it was judged at.
+
+    `due_at` is set by the timer that ends the waiting for a verdict.
+    """
 
     walk: int
     round: int
     barrier: int
     verdict: Verdict
+    due_at: datetime | None = None
 
 
 class ApproveVerdict(Request, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 from schemas.message import Message
 from schemas.tables import Kind, Table
 from schemas.verdicts import Verdict
-from schemas.walks import Mode, Position
+from schemas.walks import ListedBy, Mode, Position, Window
 
 
 class Event(Message, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class WalkStarted(Event, frozen=True, kw_only=True):
     walk: int
     mode: Mode
     rows: int
-    window: tuple[str, str] | None = None
+    window: Window | None = None
     at: datetime
 
 
@@ -80,7 +80,7 @@ class SourceListed(Event, frozen=True, kw_only=True):
     step: int
     after: str | None = None
     ids: tuple[str, ...]
-    listed_by: Literal["sql", "paging"]
+    listed_by: ListedBy
     last: bool
     requested_at: datetime
 
@@ -100,15 +100,17 @@ class WalkEnded(Event, frozen=True, kw_only=True):
 
 
 class WalkFailed(Event, frozen=True, kw_only=True):
-    """The step that is due could not be taken; its position is kept.
+    """The step, or the repair, that is due could not be made in any of its tries; it stays due.
 
     `reason` is a class to group by, `error` a sentence, `received` the first of what came back.
+    `position` is where the step begins, `command_id` names the repair.
     """
 
     walk: int
     step: int
     attempt: int
-    position: Position
+    position: Position | None = None
+    command_id: str | None = None
     reason: str
     error: str
     received: str | None = None

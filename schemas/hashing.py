@@ -30,5 +30,14 @@ def row_hash(fields: tuple[str | None, ...]) -> int:
     `('x' || left(encode(sha256(convert_to(concat_ws(E'\x1f', ...), 'UTF8')), 'hex'), 16))`
     `::bit(64)::bigint`. Golden vectors: `examples/row_hashes.json`.
     """
-    content = FIELD_SEPARATOR.join([NULL_FIELD if field is None else field for field in fields])
-    return int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "big", signed=True)
+    return hash_of(hashed_text(fields).encode())
+
+
+def hashed_text(fields: tuple[str | None, ...]) -> str:
+    """Return the text under the hash: the fields, told apart."""
+    return FIELD_SEPARATOR.join([NULL_FIELD if field is None else field for field in fields])
+
+
+def hash_of(content: bytes) -> int:
+    """Return the hash of a `hashed_text`, given as UTF-8."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big", signed=True)

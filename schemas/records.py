@@ -59,10 +59,14 @@ class WalkBarrier(Message, frozen=True, kw_only=True):
 
 
 class SiteRemoved(Message, frozen=True, kw_only=True):
-    """The table was removed by an operator: its rows go."""
+    """The table was removed by an operator: its rows go.
+
+    `walk` is the newest walk that the table had, 0 where it had none.
+    """
 
     site: str
     kind: Kind
+    walk: int = 0
     at: datetime
 
 

@@ -1,12 +1,14 @@
 """The account of a walker: every row once, and all of it what `decide` makes of its inputs.
 
-Every record of the walker names the command that caused it. So a response of the source can be
-taken back out of the records that it brought about, and each command be decided once more:
+Every record of the walker names the command that caused it. So a response of the source, or its
+failure, can be taken back out of the records that it brought about, and each command be decided
+once more:
 
 1. Commands are taken in the order of their partition, up to the group's committed offset.
-2. Each is decided on the state that its predecessors left, with the response that is recorded.
+2. Each is decided on the state that its predecessors left, with the response that is recorded. One
+   that only caused itself was put back, which only one that waits for a response may be.
 3. What is in the log with this cause must be exactly what is published for the outcome.
-4. Nothing is left whose cause is not one of these, and no due step was passed over.
+4. Nothing is left whose cause is not one of these, and no due command was passed over.
 """
 
 from collections import Counter, defaultdict
@@ -17,20 +19,31 @@ from typing import NamedTuple
 
 from fix_walker import WalkerRig
 
-from producer.decide import decide, due
+from producer.decide import FetchedCommand, decide, fetchable
 from producer.intake import Unreadable, read_command
-from producer.publication import AS_OF_HEADER, CAUSE_HEADER, records_of, states_of
-from producer.responses import Failure, Fetched, ListingResponse, PagesResponse
+from producer.policy import Policy, policy_of
+from producer.publication import AS_OF_HEADER, CAUSE_HEADER, put_back, records_of, states_of
+from producer.responses import Failure, Fetched, ListingResponse, PagesResponse, RepairResponse
 from producer.walker import group_name
 from runtime.kafka.records import Outgoing, Partition, Record
 from schemas.codec import decode, encode
-from schemas.commands import TakeStep
-from schemas.events import CommandAnswered, Event, SourceListed, StepWalked, WalkEnded, WalkFailed
+from schemas.commands import PrunePages, TakeStep
+from schemas.events import (
+    CommandAnswered,
+    Event,
+    RowsAmended,
+    SourceListed,
+    StepWalked,
+    VerdictGiven,
+    WalkEnded,
+    WalkFailed,
+)
 from schemas.message import Message
 from schemas.records import DeadLetter, Page, WalkBarrier
 from schemas.tables import PARTITIONS, Table
 from schemas.topics import COMMANDS, LEDGER, PAGES, TOPICS, WALKS, Topic
-from schemas.walks import WalkState
+from schemas.verdicts import Verdict
+from schemas.walks import Position, WalkState
 
 
 class Cause(NamedTuple):
@@ -51,20 +64,22 @@ class Account:
 
     def messages(self, topic: Topic) -> list[Message]:
         """Return a topic's messages, in order per partition."""
-        return [decode(record.type_header, record.value) for record in self._records[topic.name]]
+        records = [record for record in self._records[topic.name] if record.value is not None]
+        return [decode(record.type_header, record.value) for record in records]
 
     def assert_replayed(self) -> None:
         """Decide every command again, and compare all that was published."""
         caused = self._outputs()
         committed = self._committed()
         commands_id = self._rig.cluster.check_topics()[COMMANDS.name]
+        policy = policy_of(self._rig.settings)
         states: dict[str, WalkState] = {}
         for record in self._records[COMMANDS.name]:
             if record.offset >= committed[record.partition]:
                 continue
             cause = Cause(record.partition, record.offset)
             recorded = caused.pop(cause, [])
-            expected = _replay(record, recorded, states, commands_id)
+            expected = _replay(record, recorded, states, commands_id, policy)
             assert _comparable(recorded) == _comparable(expected), f"of {cause}"
         assert not caused, f"outputs of commands that were not decided: {sorted(caused)}"
         newest = {record.key: record.value for record in self._records[WALKS.name]}
@@ -84,7 +99,7 @@ class Account:
             elif CAUSE_HEADER in record.headers:
                 cause = Cause(*map(int, record.headers[CAUSE_HEADER].split(b"/")))
             else:
-                continue  # a command from outside, or one given again
+                continue  # a command from outside, from a timer, or given again
             caused[cause].append(record)
         return caused
 
@@ -106,17 +121,26 @@ class Account:
 
 
 def _replay(
-    record: Record, recorded: Sequence[Record], states: dict[str, WalkState], commands_id: str
+    record: Record,
+    recorded: Sequence[Record],
+    states: dict[str, WalkState],
+    commands_id: str,
+    policy: Policy,
 ) -> list[Outgoing]:
     command = read_command(record)
     if isinstance(command, Unreadable):
         return []  # its letter tells where it came from, and names no cause
     table = command.table
     before = states.get(table.key) or WalkState(site=table.site, kind=table.kind)
-    messages = [decode(r.type_header, r.value) for r in recorded]
-    fetched = _fetched(messages)
-    assert fetched or command != due(before), f"the due step {command} was passed over"
-    outcome = decide(before, command, fetched, _time(messages))
+    waits = isinstance(command, FetchedCommand) and fetchable(before, command)
+    if [(r.topic, r.key, r.value) for r in recorded] == [(COMMANDS.name, record.key, record.value)]:
+        assert isinstance(command, FetchedCommand)
+        assert waits, f"{command} was put back, but need not have waited"
+        return [put_back(command, record.offset)]
+    caused = Caused(recorded)
+    fetched = _fetched(before, command, caused) if waits else _refusal_of_kafka(caused)
+    assert fetched or not waits, f"the due command {command} was passed over"
+    outcome = decide(before, command, fetched, caused.time, policy)
     states[table.key] = outcome.state
     published = list(records_of(outcome, table, record.offset))
     if outcome.state != before:
@@ -124,39 +148,103 @@ def _replay(
     return published
 
 
-def _fetched(outputs: list[Message]) -> Fetched | None:
+class Caused:
+    """What one command brought about, by what it is."""
+
+    def __init__(self, recorded: Sequence[Record]) -> None:
+        with_value = [r for r in recorded if r.value is not None]
+        self.messages = [decode(r.type_header, r.value) for r in with_value]
+        self.deleted = [Table.parse_record_key(r.key or "")[1] for r in recorded if r.value is None]
+        self.pages = tuple(m for m in self.messages if isinstance(m, Page))
+        self.letters = tuple(m for m in self.messages if isinstance(m, DeadLetter))
+        self.events = [m for m in self.messages if isinstance(m, Event)]
+        self.states = [m for m in self.messages if isinstance(m, WalkState)]
+
+    @property
+    def following(self) -> Position | None:
+        """Where the step that was given next begins."""
+        return next((m.position for m in self.messages if isinstance(m, TakeStep)), None)
+
+    @property
+    def time(self) -> datetime:
+        """The time at which these were decided: the one input that is in each of them."""
+        for message in self.messages:
+            match message:
+                case WalkState(updated_at=datetime() as time) | CommandAnswered(at=time):
+                    return time
+        return datetime.now(UTC)
+
+
+def _fetched(before: WalkState, command: FetchedCommand, caused: Caused) -> Fetched | None:
     """Take the source's response back out of what it brought about."""
-    following = next((m.position for m in outputs if isinstance(m, TakeStep)), None)
-    for event in outputs:
+    for event in caused.events:
         match event:
-            case WalkFailed():
-                return Failure(reason=event.reason, error=event.error, received=event.received)
             case StepWalked():
                 return PagesResponse(
-                    pages=tuple(m for m in outputs if isinstance(m, Page)),
-                    rejected=tuple(m for m in outputs if isinstance(m, DeadLetter)),
+                    pages=caused.pages,
+                    rejected=caused.letters,
                     next=event.next,
-                    last_id=following.after if following else None,
+                    last_id=caused.following.after if caused.following else None,
                     requested_at=event.at,
                     seconds=event.seconds,
                 )
             case SourceListed():
                 return ListingResponse(
                     ids=event.ids,
-                    next=None if event.last or following is None else following.cursor,
+                    after=event.after,
+                    listed_by=event.listed_by,
+                    next=None if event.last or not caused.following else caused.following.cursor,
+                    last=event.last,
                     requested_at=event.requested_at,
                     seconds=0,
                 )
+            case RowsAmended():
+                return _repaired(event, command, caused)
+    return _failure(before, caused)
+
+
+def _repaired(event: RowsAmended, command: FetchedCommand, caused: Caused) -> RepairResponse:
+    absent = tuple(amended.id for amended in event.amendments if amended.row_hash is None)
+    assert caused.deleted == (list(absent) if isinstance(command, PrunePages) else [])
+    return RepairResponse(
+        pages=caused.pages,
+        rejected=caused.letters,
+        absent=absent,
+        requested_at=event.at,
+        seconds=0,
+    )
+
+
+def _failure(before: WalkState, caused: Caused) -> Failure | None:
+    """Return the failure that was the end of something, or has it tried again."""
+    for event in caused.events:
+        match event:
+            case WalkFailed():
+                return Failure(reason=event.reason, error=event.error, received=event.received)
+            case VerdictGiven(verdict=Verdict(outcome="absent", reason=str() as reason)):
+                return Failure(reason="not_found", error=reason)
+            case CommandAnswered(answer="refused", reason=str() as reason):
+                return Failure(reason="refused", error=reason)
+    return _failed_try(before, caused.states[-1]) if caused.states else None
+
+
+def _failed_try(before: WalkState, after: WalkState) -> Failure:
+    """Return a failure after which something is tried again, by how that is done."""
+    error = after.last_error or ""
+    if after.refusals > before.refusals:
+        return Failure(reason="rate_limited", error=error, retry_after=after.retry_seconds)
+    if after.size < before.size:
+        halved = after.size == max(before.size // 2, 50)
+        return Failure(reason="interrupted" if halved else "too_large", error=error)
+    return Failure(reason="server_error", error=error)
+
+
+def _refusal_of_kafka(caused: Caused) -> Failure | None:
+    """Return why a request was refused, where it was Kafka that would not have what follows."""
+    for event in caused.events:
+        if isinstance(event, CommandAnswered) and "Kafka refused" in (event.reason or ""):
+            return Failure(reason="unpublishable", error=event.reason or "")
     return None
-
-
-def _time(outputs: list[Message]) -> datetime:
-    """Return the time at which these were decided: the one input that is in each of them."""
-    for message in outputs:
-        match message:
-            case WalkState(updated_at=datetime() as time) | CommandAnswered(at=time):
-                return time
-    return datetime.now(UTC)
 
 
 def _comparable(records: Sequence[Record] | Sequence[Outgoing]) -> list[tuple[object, ...]]:

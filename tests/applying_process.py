@@ -1,7 +1,7 @@
 """Applies batches, and freezes between two statements: `applying_process.py [careless]`.
 
 It reads a line for each batch: the number of the statement before which to freeze, and its records.
-It answers with a line: how many statements it has passed, and what came of it.
+It answers with a line: how many statements its last attempt had, and what came of it.
 """
 
 import base64
@@ -17,7 +17,7 @@ from sink_process import move_blindly
 
 from consumers.batches import Batch, BatchBuilder, Item, Rejected
 from consumers.registry import CONSUMERS
-from consumers.sink import applying, loop, positions
+from consumers.sink import applying, loop, outages, positions
 from consumers.sink.applying import Applier
 from consumers.sink.outages import Outage
 from consumers.sink.persisting import Persistence
@@ -34,15 +34,23 @@ SETTINGS = load()
 
 
 class Countdown:
-    """Stops this process at one of the statements it is told of."""
+    """Stops this process, once, before one of the statements of an attempt at a batch.
+
+    The server may end an attempt that gets no processor for long; the next one is counted anew, so
+    that the number of a statement is the same in each.
+    """
 
     def __init__(self) -> None:
         self.freeze_at = 0
         self.passed = 0
 
+    def attempt(self) -> None:
+        self.passed = 0
+
     def statement(self) -> None:
         self.passed += 1
         if self.passed == self.freeze_at:
+            self.freeze_at = 0
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
@@ -76,8 +84,10 @@ class FreezingCopy(psycopg.Copy):
 
 def connection() -> psycopg.Connection:
     made = loop.open_connection(SETTINGS)
-    made.execute("SET idle_in_transaction_session_timeout = '100ms'")
+    if COUNTDOWN.freeze_at:
+        made.execute("SET idle_in_transaction_session_timeout = '100ms'")
     made.cursor_factory = FreezingCursor
+    COUNTDOWN.attempt()
     return made
 
 
@@ -106,6 +116,7 @@ def before_commit(point: str) -> None:
 def main() -> None:
     configure(SETTINGS)
     vars(applying)["crash_point"] = before_commit
+    vars(outages)["_FIRST_WAIT"] = 0.01
     vars(psycopg.cursor)["Copy"] = FreezingCopy
     if sys.argv[1:] == ["careless"]:
         vars(positions)["move"] = move_blindly
@@ -116,7 +127,7 @@ def main() -> None:
         batch = read_batch(msgspec.msgpack.decode(base64.b64decode(packed), type=list[Record]))
         outage = Outage("database", StopSignal(), metrics, Readiness())
         persistence = Persistence(connection, applier, outage)
-        COUNTDOWN.freeze_at, COUNTDOWN.passed = int(number), 0
+        COUNTDOWN.freeze_at = int(number)
         try:
             persistence.apply(batch)
             outcome = "applied"

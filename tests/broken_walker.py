@@ -4,19 +4,23 @@ What a test calls safe must be seen to fail in one of these, at the same place o
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 import walker_process
 from confluent_kafka import Consumer
 from msgspec.structs import replace
 
-from producer import committing, decide, role, walker
+from producer import committing, decide, fetching, giving, probation, walker
+from producer.lanes import Lane
+from producer.policy import Policy
 from producer.responses import Fetched
+from producer.state import Owned
 from runtime.kafka.group import GroupConsumer, GroupMetadata
-from runtime.kafka.records import Outgoing, Partition
+from runtime.kafka.records import Outgoing
 from runtime.kafka.transactions import TransactionalProducer
-from runtime.settings import load
+from runtime.settings import Settings, load
 from schemas.commands import Command, TakeStep
 from schemas.topics import WALKS
 from schemas.walks import WalkState
@@ -25,34 +29,20 @@ from schemas.walks import WalkState
 class ProduceThenCommit(TransactionalProducer):
     """Publishes first, and moves its position in a transaction of its own."""
 
-    def commit_step(
-        self,
-        records: Iterable[Outgoing],
-        source: Partition,
-        next_offset: int,
-        metadata: str,
-        membership: GroupMetadata,
-    ) -> None:
+    def commit_step(self, records: Iterable[Outgoing], *position: Any) -> None:
         """Publish; then write the state with the offset."""
         states, others = _parted(records)
         self.publish(others)
-        super().commit_step(states, source, next_offset, metadata, membership)
+        super().commit_step(states, *position)
 
 
 class OffsetFirst(TransactionalProducer):
     """Moves its position first, and then publishes."""
 
-    def commit_step(
-        self,
-        records: Iterable[Outgoing],
-        source: Partition,
-        next_offset: int,
-        metadata: str,
-        membership: GroupMetadata,
-    ) -> None:
+    def commit_step(self, records: Iterable[Outgoing], *position: Any) -> None:
         """Write the state with the offset; then publish."""
         states, others = _parted(records)
-        super().commit_step(states, source, next_offset, metadata, membership)
+        super().commit_step(states, *position)
         self.publish(others)
 
 
@@ -68,43 +58,45 @@ class OfNoGeneration(GroupConsumer):
     @property
     def metadata(self) -> GroupMetadata:
         """The proof of no membership."""
-        settings = load()
-        group = walker.group_name(settings)
-        stranger = Consumer({"bootstrap.servers": settings.kafka, "group.id": group})
-        return GroupMetadata(stranger.consumer_group_metadata())
+        return membership_of_no_generation(load())
 
 
-class Whatever:
-    """Equal to everything: to whatever step is asked for, that step is due."""
+def membership_of_no_generation(settings: Settings) -> GroupMetadata:
+    """Return what a consumer that has never joined gives for a proof of membership."""
+    group = walker.group_name(settings)
+    stranger = Consumer({"bootstrap.servers": settings.kafka, "group.id": group})
+    proof = GroupMetadata(stranger.consumer_group_metadata())
+    stranger.close()
+    return proof
 
-    def __eq__(self, other: object) -> bool:
-        return True
 
-    __hash__ = None  # type: ignore[assignment]  # it is compared, never looked up
+def _whatever(_state: WalkState, command: Command) -> bool:
+    """Take every step to be due."""
+    return isinstance(command, TakeStep)
 
 
-class Unguarded(walker.Walker):
-    """Takes every step that it is given, whether it is due or not."""
+class Unhealing(giving.Giver):
+    """Gives nothing again: to who takes every step, every step is due."""
 
-    def _heal(self) -> None:
-        """Give nothing again: every step would be due."""
+    def _heal(self, _owned: Mapping[int, Owned], _busy: Container[int]) -> None:
+        """Do nothing."""
 
 
 def _decide_unguarded(
-    state: WalkState, command: Command, fetched: Fetched | None, now: datetime
+    state: WalkState, command: Command, fetched: Fetched | None, now: datetime, policy: Policy
 ) -> decide.Outcome:
     if isinstance(command, TakeStep):
-        believed = {
-            name: getattr(command, name) for name in ("walk", "attempt", "position", "rows")
-        }
-        state = replace(state, status="in_progress", steps=command.step, **believed)
-    return decide.decide(state, command, fetched, now)
+        believed = {name: getattr(command, name) for name in ("walk", "attempt", "position")}
+        state = replace(
+            state, status="in_progress", steps=command.step, size=command.rows, **believed
+        )
+    return decide.decide(state, command, fetched, now, policy)
 
 
 def _no_guard() -> None:
     committing.decide = _decide_unguarded
-    walker.due = lambda _state: Whatever()
-    role.Walker = Unguarded
+    walker.fetchable = fetching.fetchable = _whatever
+    walker.Giver = Unhealing
 
 
 def _produce_then_commit() -> None:
@@ -119,11 +111,34 @@ def _no_generation() -> None:
     walker.GroupConsumer = OfNoGeneration
 
 
+class Patient(Lane):
+    """Has a request wait for every response before it."""
+
+    must_not_wait = False  # type: ignore[assignment]  # that is the rule it lacks
+
+
+def _no_put_back() -> None:
+    walker.Lane = Patient
+
+
+class Uncounted(probation.Probation):
+    """Does not count how often it begins to decode a response."""
+
+    def _count(self, _owned: Owned, _consumer: GroupConsumer) -> bool:
+        return True
+
+
+def _no_count() -> None:
+    walker.Probation = Uncounted
+
+
 ARMS: dict[str, Callable[[], None]] = {
     "produce-then-commit": _produce_then_commit,
     "offset-first": _offset_first,
     "no-generation": _no_generation,
     "no-guard": _no_guard,
+    "no-put-back": _no_put_back,
+    "no-count": _no_count,
 }
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,10 +40,6 @@ class SmallDisk:
     def make_room(self) -> None:
         """Give back what was taken."""
         self._ballast.unlink()
-
-    def is_full(self) -> bool:
-        """Tell whether less than one chunk of room is left."""
-        return shutil.disk_usage(self.path).free < len(_CHUNK)
 
 
 @pytest.fixture

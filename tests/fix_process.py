@@ -1,17 +1,25 @@
-"""The test process itself, which no test changes for the next one; and processes that stop."""
+"""The test process itself, which no test changes for the next one; and processes beside it."""
 
 import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
 import pytest
 import structlog
 
 from runtime.logs import QUIETENED
+
+Process = subprocess.Popen[str]
+
+_PROGRAMS: Final = Path(__file__).parent
 
 
 def pytest_configure() -> None:
@@ -34,7 +42,32 @@ def logging_of_its_own() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
-def wait_until_frozen(process: subprocess.Popen[str], seconds: float = 40) -> None:
+@contextmanager
+def program(
+    script: str, *arguments: str, environment: Mapping[str, str], **pipes: int
+) -> Iterator[Process]:
+    """Have a program of this folder as a process; `environment` overlays ours.
+
+    Whatever it is doing when the block ends, it is killed, and what it has written to stderr and
+    nobody has read is shown where the test failed.
+    """
+    process = subprocess.Popen(
+        [sys.executable, str(_PROGRAMS / script), *arguments],
+        env={**os.environ, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+        **pipes,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        if process.stderr is not None and not process.stderr.closed:
+            sys.stderr.write(process.communicate()[1] or "")
+
+
+def wait_until_frozen(process: Process, seconds: float = 40) -> None:
     """Wait until a child has stopped itself, as PAGESTREAM_FREEZE_AT makes it do."""
     deadline = time.monotonic() + seconds
     while not _has_stopped(process.pid):

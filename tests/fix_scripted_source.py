@@ -163,12 +163,17 @@ class ScriptedSource:
         self.server_names: list[str | None] = []
         self._tls = tls
         self._script: list[Answer] = []
+        self._choose: Callable[[Asked], Answer] | None = None
         self._closing = threading.Event()
         self._server = _Server(self)
 
     def script(self, *answers: Answer) -> None:
         """Replace what is left of the script."""
         self._script = list(answers)
+
+    def choose(self, chosen: Callable[[Asked], Answer]) -> None:
+        """Have each request answered by what is chosen for it, instead of in turn."""
+        self._choose = chosen
 
     @property
     def port(self) -> int:
@@ -194,7 +199,7 @@ class ScriptedSource:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
@@ -203,9 +208,14 @@ class ScriptedSource:
         """Take the request that a handler has read, and give the answer that is due."""
         query = parse_qs(urlsplit(handler.path).query, keep_blank_values=True)
         last = {name: values[-1] for name, values in query.items()}
-        self.asked.append(Asked(handler.path, dict(handler.headers.items()), last))
-        give = self._script.pop(0) if len(self._script) > 1 else self._script[0]
-        give(Line(handler, self._closing))
+        asked = Asked(handler.path, dict(handler.headers.items()), last)
+        self.asked.append(asked)
+        self._answer(asked)(Line(handler, self._closing))
+
+    def _answer(self, asked: Asked) -> Answer:
+        if self._choose is not None:
+            return self._choose(asked)
+        return self._script.pop(0) if len(self._script) > 1 else self._script[0]
 
 
 class _Server(ThreadingHTTPServer):
@@ -242,6 +252,12 @@ class Scripted:
         source = ScriptedSource(tls).__enter__()
         source.script(*answers)
         self.running.append(source)
+        return source
+
+    def choosing(self, chosen: Callable[[Asked], Answer]) -> ScriptedSource:
+        """Return a running source that chooses an answer for each request."""
+        source = self.start()
+        source.choose(chosen)
         return source
 
 

@@ -13,11 +13,11 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 import pytest
@@ -37,11 +37,14 @@ from servers import (
 
 from pagestream.embedded.kafka import EmbeddedKafka
 from pagestream.embedded.postgres import EmbeddedPostgres
+from pagestream.embedded.server import EmbeddedServer
 from runtime.database import migrating
 from runtime.settings import Settings
 
 _ADMIN_SECONDS: Final = 30.0
 _START_SECONDS: Final = 200.0
+
+_Server = TypeVar("_Server", bound=EmbeddedServer)
 
 
 @dataclass(frozen=True)
@@ -142,22 +145,26 @@ def services(pytestconfig: pytest.Config) -> Iterator[Services]:
         yield running_services
 
 
+@contextmanager
+def _of_its_own(make: Callable[[Path], _Server]) -> Iterator[_Server]:
+    with state_directory() as state:
+        server = make(state)
+        yield server
+        server.kill()
+
+
 @pytest.fixture
 def private_kafka() -> Iterator[EmbeddedKafka]:
     """A broker of the test's own, not started: to kill, stop and start again (same port)."""
-    with state_directory() as state:
-        server = quick_kafka(state)
+    with _of_its_own(quick_kafka) as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture
 def private_postgres() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL of the test's own, not started: to kill, stop and start again (same port)."""
-    with state_directory() as state:
-        server = quick_postgres(state)
+    with _of_its_own(quick_postgres) as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture(scope="session")

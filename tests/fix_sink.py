@@ -1,20 +1,17 @@
 """Fixtures for the sink: records applied directly to a database, and whole sinks at work."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from fix_process import Process, program
 from fix_services import KafkaCorner
 from pydantic import SecretStr
 from samples import sent
@@ -151,7 +148,7 @@ class SinkRig(Rows):
         self.cluster.create_topics()
         wait_until(self._has_topics, "the topics to be known")
         self._publisher = Publisher(settings)
-        self._processes: list[subprocess.Popen[str]] = []
+        self._held = ExitStack()
 
     def _has_topics(self) -> bool:
         return not any(topic.wrong for topic in self.cluster.topics())
@@ -178,16 +175,12 @@ class SinkRig(Rows):
         if error is not None:
             raise error
 
-    def start_process(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start_process(self, *arguments: str, **environment: str) -> Process:
         """Start a sink in a process, which can be killed; `environment` overlays its settings."""
-        process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("sink_process.py")), *arguments],
-            env={**os.environ, **self.environment(), **environment},
-            stderr=subprocess.PIPE,
-            text=True,
+        everything = self.environment() | environment
+        return self._held.enter_context(
+            program("sink_process.py", *arguments, environment=everything)
         )
-        self._processes.append(process)
-        return process
 
     def environment(self) -> dict[str, str]:
         """Return the settings of a process that belongs to this rig."""
@@ -201,12 +194,7 @@ class SinkRig(Rows):
 
     def close(self) -> None:
         """Kill what is left, and show what each wrote where the test failed."""
-        for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-            if process.stderr is not None and not process.stderr.closed:
-                sys.stderr.write(process.communicate()[1] or "")
+        self._held.close()
 
     def origin(self) -> Origin:
         """Return where the offsets of this rig's topics count."""

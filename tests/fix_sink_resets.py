@@ -8,7 +8,7 @@ from fix_sink import SinkRig, wait_until
 from samples import SITE, gone, now, page, sent
 
 from runtime.kafka.records import Partition
-from schemas.records import DeadLetter, WalkBarrier
+from schemas.records import WalkBarrier
 from schemas.tables import Table
 
 PLACE = Table(SITE, "minutes").partition
@@ -22,21 +22,6 @@ def publish_walk(rig: SinkRig, walk: int, edited: str = "") -> None:
         *(page(f"{number:03}", walk=walk, text=f"{number}{edited}") for number in range(60)),
         gone("001", walk=walk),
         WalkBarrier(site=SITE, kind="minutes", number=walk, walk=walk, at=now()),
-    )
-
-
-def letter(identity: str) -> DeadLetter:
-    return DeadLetter(
-        site=SITE,
-        kind="minutes",
-        identity=identity,
-        reason="bad_id",
-        message="the id is a number",
-        original=b"{}",
-        original_length=2,
-        original_digest=identity,
-        found_by="walker",
-        at=now(),
     )
 
 

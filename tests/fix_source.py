@@ -139,10 +139,15 @@ class SourceSite:
 
     def get(self, path: str) -> Any:
         """Return the JSON that the server gives for a path, which begins with a slash."""
+        return json.loads(self.ask(path)[1])
+
+    def ask(self, path: str) -> tuple[int, bytes]:
+        """Return the status and the body that the server gives for a path."""
         connection = HTTPConnection(self.address, timeout=30)
         with closing(connection):
             connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
+            response = connection.getresponse()
+            return response.status, response.read()
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Return a table's rows as SQLite has them, by id."""

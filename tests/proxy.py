@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
 Direction = Literal["to_server", "to_client"]
@@ -246,12 +245,7 @@ class Proxy(_Controls):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.close()
 
     # In the proxy's thread

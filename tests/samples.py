@@ -6,7 +6,7 @@ from typing import Any, Final
 from runtime.kafka.records import Outgoing, outgoing, tombstone
 from schemas.hashing import HASH_VERSION, row_hash
 from schemas.message import Message
-from schemas.records import Municipality, Page, SiteRemoved, WalkBarrier
+from schemas.records import DeadLetter, Municipality, Page, SiteRemoved, WalkBarrier
 from schemas.tables import Kind, Table, partition_of
 from schemas.topics import MUNICIPALITIES, PAGES, WALKS, Topic
 from schemas.walks import WalkState
@@ -51,6 +51,36 @@ def gone(id: str, site: str = SITE, kind: Kind = "minutes", walk: int | None = N
     if walk is not None:
         made.headers["walk"] = str(walk).encode()
     return made
+
+
+def source_row(page: Page) -> dict[str, object]:
+    """Return a page as its site has it."""
+    return {
+        "id": page.id,
+        "meeting": page.meeting,
+        "date": page.date,
+        "page": page.page,
+        "text": page.text,
+        "page_image": page.page_image,
+        "entities_json": page.entities,
+        "votes_json": page.votes,
+    }
+
+
+def dead_letter(identity: str = "digest", **fields: Any) -> DeadLetter:
+    """Return what the walker says of a row whose id is no id; `fields` overlay it."""
+    usual = {
+        "site": SITE,
+        "kind": "minutes",
+        "reason": "bad_id",
+        "message": "the id is a number",
+        "original": b'{"id": 7}',
+        "original_length": 9,
+        "original_digest": identity,
+        "found_by": "walker",
+        "at": now(),
+    }
+    return DeadLetter(identity=identity, **(usual | fields))
 
 
 def sent(message: Message) -> Outgoing:

@@ -35,7 +35,7 @@ class Rows:
         found: dict[int, dict[str, int]] = {}
         for row in self.rows("SELECT * FROM pagestream.walk_figures"):
             total = found.setdefault(row["walk"], {})
-            for name in ("created", "updated", "unchanged", "deleted", "dead_lettered"):
+            for name in ("created", "updated", "unchanged", "deleted", "dead_lettered", "removed"):
                 if row[name]:
                     total[name] = total.get(name, 0) + row[name]
         return found

@@ -4,7 +4,7 @@ The last record of a key decides what is written, while the figures count every 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -28,25 +28,51 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False):
     walk: int = UNKNOWN_WALK
 
 
+class Removal(msgspec.Struct, frozen=True, gc=False):
+    """All pages of a table are to go, those of the batch that came before it among them.
+
+    `unwritten` is by how many the records before it raised the number of the table's pages, below
+    zero where they lowered it: none of that was written. `counted`: it was never applied before.
+    """
+
+    table: Table
+    walk: int
+    unwritten: int
+    counted: bool
+
+
 class Figures(msgspec.Struct):
-    """What became of a walk's records; the sum is their number."""
+    """What became of a walk's records: the sum, without `removed`, is their number.
+
+    `removed` are the pages that went because the site was removed: any number by one record.
+    """
 
     created: int = 0
     updated: int = 0
     unchanged: int = 0
     deleted: int = 0
     dead_lettered: int = 0
+    removed: int = 0
 
 
 class Changes(msgspec.Struct):
-    """What is to be written, in this order: tables emptied, pages, barriers, figures by walk."""
+    """What is to be written, in this order: removals, pages, barriers, figures by walk."""
 
-    emptied: list[Table]
+    removals: list[Removal]
     created: list[Page]
     changed: list[Page]
     deleted: list[Tombstone]
     barriers: dict[Table, WalkBarrier]
     figures: dict[tuple[str, Kind, int], Figures]
+
+    def figures_of(self, site: str, kind: Kind, walk: int) -> Figures:
+        """Return the figures of a walk, to be added to."""
+        return self.figures.setdefault((site, kind, walk), Figures())
+
+    def remove(self, removal: Removal, rows: int) -> None:
+        """Count the pages that a removal took: `rows` of them were stored."""
+        if removal.counted and (pages := rows + removal.unwritten):
+            self.figures_of(*removal.table, removal.walk).removed += pages
 
 
 class Fold:
@@ -81,7 +107,7 @@ class Fold:
             elif isinstance(content, WalkBarrier):
                 self._changes.barriers[Table(content.site, content.kind)] = content
             elif isinstance(content, SiteRemoved):
-                self._empty(Table(content.site, content.kind))
+                self._remove(record, content)
         return self._finish()
 
     def _put(self, key: str, page: Page) -> Outcome:
@@ -106,21 +132,23 @@ class Fold:
             walk = page.walk if isinstance(page, Page) else UNKNOWN_WALK
             self._count(record, named.site, named.kind, walk, "dead_lettered")
 
-    def _empty(self, table: Table) -> None:
+    def _remove(self, record: Record, removed: SiteRemoved) -> None:
         """Forget the table's pages so far: they go before any that follow are written."""
+        table = Table(removed.site, removed.kind)
         prefix = table.record_key("")
-        for keys in (self._before, self._now, self._newest):
-            for key in [key for key in keys if key.startswith(prefix)]:
-                del keys[key]
-        self._changes.emptied.append(table)
+        unwritten = _forget(self._now, prefix) - _forget(self._before, prefix)
+        _forget(self._newest, prefix)
+        self._changes.removals.append(
+            Removal(table, removed.walk, unwritten, self._is_counted(record))
+        )
 
     def _count(self, record: Record, site: str, kind: Kind, walk: int, outcome: Outcome) -> None:
-        if record.offset < self._counted_from[record.topic, record.partition]:
-            return
-        figures = self._changes.figures.get((site, kind, walk))
-        if figures is None:
-            figures = self._changes.figures[site, kind, walk] = Figures()
-        setattr(figures, outcome, getattr(figures, outcome) + 1)
+        if self._is_counted(record):
+            figures = self._changes.figures_of(site, kind, walk)
+            setattr(figures, outcome, getattr(figures, outcome) + 1)
+
+    def _is_counted(self, record: Record) -> bool:
+        return record.offset >= self._counted_from[record.topic, record.partition]
 
     def _finish(self) -> Changes:
         changes, before = self._changes, self._before
@@ -133,3 +161,11 @@ class Fold:
             elif before[key] != newest.row_hash:
                 changes.changed.append(newest)
         return changes
+
+
+def _forget(keys: dict[str, Any], prefix: str) -> int:
+    """Drop the keys that begin so; return their number."""
+    found = [key for key in keys if key.startswith(prefix)]
+    for key in found:
+        del keys[key]
+    return len(found)

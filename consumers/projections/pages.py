@@ -3,7 +3,7 @@
 Within the batch's transaction, after its positions have moved:
 
 1. Ask for the stored hash of every key of the batch, in one round trip; fold the records over it.
-2. Empty the tables that were removed.
+2. Delete the rows of the tables that were removed, and count them.
 3. Make the documents that are new; COPY new pages straight into the table; COPY changed ones into
    staging and upsert them; delete what is to go.
 4. Delete the documents that lost their last page by it.
@@ -23,13 +23,13 @@ import psycopg
 from consumers.batches import Item
 from consumers.identities import document_id
 from consumers.projections.copying import PAGE_COLUMNS, page_line
-from consumers.projections.folding import UNKNOWN_WALK, Changes, Fold, Tombstone
+from consumers.projections.folding import UNKNOWN_WALK, Changes, Fold, Removal, Tombstone
 from consumers.projections.meeting_dates import meeting_date
 from consumers.queries import load
 from consumers.reading import Address, address, check_key, check_partition, read_message
 from runtime.errors import RecordError
 from runtime.kafka.records import Record
-from schemas.codec import TOMBSTONE
+from schemas.codec import TOMBSTONE, WALK_HEADER
 from schemas.records import Page, SiteRemoved, WalkBarrier
 from schemas.tables import Table
 
@@ -39,9 +39,6 @@ _DIGITS: Final = len(str(_LARGEST))
 
 # Bytes. Each write waits for the interpreter, which the loop's thread is using at the same time.
 _COPIED_AT_ONCE: Final = 1_000_000
-
-WALK_HEADER: Final = "walk"
-"""The header in which a tombstone, having no value, says which walk it is of."""
 
 
 def read(record: Record) -> Page | Tombstone | WalkBarrier | SiteRemoved:
@@ -54,18 +51,23 @@ def read(record: Record) -> Page | Tombstone | WalkBarrier | SiteRemoved:
         check_key(record, place.key_prefix + message.id)
         if not message.id:
             raise RecordError("bad_id", "the id is empty")
-        if not (0 <= message.walk <= _LARGEST and 0 <= message.step <= _LARGEST):
-            raise RecordError("undecodable", "walk or step out of range")
+        _check_range(message.walk, message.step)
     elif isinstance(message, WalkBarrier):
         place = address(message.site, message.kind)
         check_key(record, place.table.barrier_key)
     elif isinstance(message, SiteRemoved):
         place = address(message.site, message.kind)
         check_key(record, place.table.removal_key)
+        _check_range(message.walk)
     else:
         raise RecordError("undecodable", f"{type(message).__name__} does not belong in this topic")
     check_partition(record, place.partition)
     return message
+
+
+def _check_range(*numbers: int) -> None:
+    if not all(0 <= number <= _LARGEST for number in numbers):
+        raise RecordError("undecodable", "walk or step out of range")
 
 
 def _read_tombstone(record: Record) -> Tombstone:
@@ -86,8 +88,7 @@ def apply(
 ) -> dict[str, int]:
     """Apply the records; return how many pages and documents were written, by what changed."""
     changes = Fold(_stored_hashes(connection, items), counted_from).apply(items)
-    for table in changes.emptied:
-        _empty(connection, table)
+    removed = sum([_remove(connection, removal, changes) for removal in changes.removals])
     _add_documents(connection, [*changes.created, *changes.changed])
     _copy(connection, "meeting_page", changes.created)
     left = _upsert(connection, changes.changed) | _delete(connection, changes.deleted)
@@ -97,7 +98,7 @@ def apply(
     return {
         "created": len(changes.created),
         "updated": len(changes.changed),
-        "deleted": len(changes.deleted),
+        "deleted": len(changes.deleted) + removed,
     }
 
 
@@ -132,10 +133,14 @@ def _stored_hashes(connection: psycopg.Connection, items: Sequence[Item]) -> dic
     return {prefixes[place - 1] + page_id: row_hash for place, page_id, row_hash in rows}
 
 
-def _empty(connection: psycopg.Connection, table: Table) -> None:
+def _remove(connection: psycopg.Connection, removal: Removal, changes: Changes) -> int:
+    """Delete a removed table's rows, one statement each; return how many pages there were."""
+    table = removal.table
     table_of = {"municipality": address(*table).municipality, "kind": table.kind}
-    connection.execute(_QUERIES["delete_table_pages"], table_of)
+    pages = connection.execute(_QUERIES["delete_table_pages"], table_of).rowcount
     connection.execute(_QUERIES["delete_table_documents"], table_of)
+    changes.remove(removal, pages)
+    return pages
 
 
 def _document(page: Page) -> int:

@@ -84,15 +84,16 @@ WHERE walk_barrier.number < excluded.number
 -- name: add_figures
 -- Add what became of a walk's records to its figures.
 INSERT INTO pagestream_log.walk_figures (
-    site, kind, walk, created, updated, unchanged, deleted, dead_lettered
+    site, kind, walk, created, updated, unchanged, deleted, dead_lettered, removed
 )
 VALUES (
     %(site)s, %(kind)s, %(walk)s, %(created)s, %(updated)s, %(unchanged)s, %(deleted)s,
-    %(dead_lettered)s
+    %(dead_lettered)s, %(removed)s
 )
 ON CONFLICT (site, kind, walk) DO UPDATE SET
     created = walk_figures.created + excluded.created,
     updated = walk_figures.updated + excluded.updated,
     unchanged = walk_figures.unchanged + excluded.unchanged,
     deleted = walk_figures.deleted + excluded.deleted,
-    dead_lettered = walk_figures.dead_lettered + excluded.dead_lettered
+    dead_lettered = walk_figures.dead_lettered + excluded.dead_lettered,
+    removed = walk_figures.removed + excluded.removed

@@ -9,7 +9,18 @@ from typing import Annotated, Any, Final
 import typer
 import typer.main
 
-from pagestream.cli import demo, local, preparing, roles, sink, sites, walking, watching
+from pagestream.cli import (
+    demo,
+    local,
+    overview,
+    plan,
+    preparing,
+    roles,
+    sink,
+    sites,
+    walking,
+    watching,
+)
 from pagestream.cli.arguments import StateDirectory
 from pagestream.cli.invocation import Invocation
 from pagestream.cli.screen import complain
@@ -38,7 +49,7 @@ app: Final = typer.Typer(
     context_settings={"help_option_names": _HELP_OPTIONS},
 )
 
-for commands in (demo, local, preparing, sites, walking, roles, watching, sink):
+for commands in (demo, local, preparing, sites, plan, walking, overview, roles, watching, sink):
     commands.register(app)
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 import typer
 from rich.markup import escape
 
-from pagestream.backfilling import FollowedWalk, result_of
+from pagestream.backfilling import FollowedWalk, Wanted, result_of
 from pagestream.cli.arguments import StateDirectory
 from pagestream.cli.local import PANEL, local_settings, program, psql, running_here
+from pagestream.cli.outcome import report_failures, what_became
 from pagestream.cli.screen import duration, grid, number, pairs, results, say, show_lines
 from pagestream.cli.sites import add_site
-from pagestream.cli.walking import report_failures, walk_and_follow, what_became
+from pagestream.cli.walking import walk_and_follow
 from pagestream.demo.city import CITY
 from runtime.errors import DataDiffers
 from schemas.tables import KINDS, Table
@@ -57,7 +58,7 @@ def _walk_and_compare(installation: "Installation") -> "list[Comparison]":
     settings, cluster = installation.settings, installation.cluster
     add_site(settings, cluster, CITY)
     say(f"\nWalking {CITY.site}, as `pagestream backfill --subdomain {CITY.site}` does:")
-    walks = walk_and_follow(settings, cluster, _TABLES, settings.rows_per_response)
+    walks = walk_and_follow(settings, cluster, _TABLES, Wanted(rows=settings.rows_per_response))
     report_failures(walks)
     say("Reading all three copies, and hashing every row anew…")
     place = Place(installation.database_file, settings, cluster)

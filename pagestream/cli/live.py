@@ -1,16 +1,18 @@
 """Walks as they go on, on a terminal as a table that moves, elsewhere as a line now and then."""
 
 import time
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
 
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 
 from pagestream.backfilling import FollowedWalk
-from pagestream.cli.screen import duration, grid, number, remarks, say, status
+from pagestream.cli.moving import Moving
+from pagestream.cli.screen import duration, grid, number, say, status
+from pagestream.cli.waiting import what_is_tried, why_it_waits
+from pagestream.progress import Outlook, RateMeter, together
 
 _MOST_ROWS: Final = 12
 _LINE_EVERY_SECONDS: Final = 5.0
@@ -34,7 +36,7 @@ class _Progress:
         return silent if silent > _SILENCE_SECONDS else 0.0
 
 
-class LiveWalks:
+class LiveWalks(Moving):
     """Shows walks while they go on. A context manager; call `show` whenever they have changed.
 
     `clock` gives seconds that never run backwards.
@@ -43,27 +45,13 @@ class LiveWalks:
     def __init__(
         self, walks: Sequence[FollowedWalk], clock: Callable[[], float] = time.monotonic
     ) -> None:
+        super().__init__(transient=True)
         self._walks = walks
-        self._console = remarks()
-        self._live = Live(console=self._console, refresh_per_second=8, transient=True)
         self._clock = clock
         self._said_at = clock()
         self._walked = _Progress(self._said_at)
         self._stored = _Progress(self._said_at)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        self._fetching, self._working = RateMeter(), RateMeter()
 
     def show(self) -> None:
         """Show the walks as they are now."""
@@ -71,18 +59,23 @@ class LiveWalks:
         stored = [walk.stored.applied for walk in self._walks if walk.stored is not None]
         self._stored.see(sum(stored), now)
         self._walked.see(sum(walk.changes for walk in self._walks), now)
-        if self._console.is_terminal:
-            caption = self._hint(now) or "Ctrl-C leaves the walks running."
-            self._live.update(walks_table(self._walks, caption))
+        self._fetching.add(now, self._fetched())
+        self._working.add(now, sum(walk.work for walk in self._walks))
+        hint = self._hint(now)
+        if self._moves:
+            sums = f"{self._line()}\n" if len(self._walks) > 1 else ""
+            caption = sums + (hint or "Ctrl-C leaves the walks running.")
+            self._draw(walks_table(self._walks, caption))
         elif now - self._said_at >= _LINE_EVERY_SECONDS:
             self._said_at = now
-            hint = self._hint(now)
             say(self._line() + (f"; {hint}" if hint else ""))
 
     def _hint(self, now: float) -> str | None:
         """Return what may be wrong where nothing moves; None while something does."""
         if any(walk.stored is None for walk in self._walks):
             return "the database does not answer: what is stored is unknown"
+        if (waiting := _waiting(self._walks)) is not None:
+            return waiting
         silent = self._walked.silent_seconds(now)
         if silent and not all(walk.over for walk in self._walks):
             return (
@@ -98,12 +91,30 @@ class LiveWalks:
 
     def _line(self) -> str:
         unknown = any(walk.stored is None for walk in self._walks)
-        stored = "unknown" if unknown else f"{self._stored.figure:,}"
-        over = sum(walk.over for walk in self._walks)
-        return (
-            f"{over} of {len(self._walks)} walks over, "
-            f"{self._fetched():,} pages fetched, {stored} stored"
+        over, failed = sum(w.over for w in self._walks), sum(w.failed for w in self._walks)
+        ahead = together([walk.outlook() for walk in self._walks], self._working.per_second())
+        rate = self._fetching.per_second()
+        parts = (
+            f"{over} of {len(self._walks)} walks over" + (f" ({failed} failed)" if failed else ""),
+            f"{self._fetched():,} pages fetched",
+            f"{'unknown' if unknown else f'{self._stored.figure:,}'} stored",
+            "" if ahead.share is None else f"{ahead.share:.0%} done",
+            "" if not rate else f"{rate:,.0f} pages/s",
+            "" if not ahead.seconds_left else f"{duration(ahead.seconds_left)} left",
         )
+        return ", ".join(filter(None, parts))
+
+
+def _waiting(walks: Iterable[FollowedWalk]) -> str | None:
+    """Return which walk waits for the source, and why, in words; None where none does."""
+    now = datetime.now(UTC)
+    reasons = [
+        f"{walk.table.key}: {why}"
+        for walk in walks
+        if walk.state is not None and (why := why_it_waits(walk.state, now)) is not None
+    ]
+    more = f" (and {len(reasons) - 1} more wait)" if len(reasons) > 1 else ""
+    return reasons[0] + more if reasons else None
 
 
 def walks_table(walks: Sequence[FollowedWalk], caption: str) -> Grid:
@@ -111,7 +122,8 @@ def walks_table(walks: Sequence[FollowedWalk], caption: str) -> Grid:
     numbers = ("done", "fetched", "stored", "pages/s", "left")
     table = grid("table", "", *numbers, numbers=numbers)
     table.columns[0].no_wrap = True
-    shown = [walk for walk in walks if not walk.everything_stored] or walks
+    shown = [walk for walk in walks if not walk.everything_stored] or list(walks)
+    shown.sort(key=_place)
     for walk in shown[:_MOST_ROWS]:
         _add_row(table, walk)
     if len(shown) > _MOST_ROWS:
@@ -120,24 +132,50 @@ def walks_table(walks: Sequence[FollowedWalk], caption: str) -> Grid:
     return table
 
 
+def _place(walk: FollowedWalk) -> int:
+    """Return which walks stand first: those under way, then the sink's, then those not begun."""
+    if walk.state is None:
+        return 2
+    return 1 if walk.over else 0
+
+
 def _add_row(table: Grid, walk: FollowedWalk) -> None:
     if walk.state is None:
         table.add_row(walk.table.key, "[dim]waiting[/]")
         return
-    ahead, rate = walk.outlook(), walk.fetching.per_second()
-    listing = walk.state.position is not None and walk.state.position.phase == "listing"
-    middle: str | ProgressBar
-    if walk.over:
-        middle, left = status(walk.state.status), "" if walk.everything_stored else "storing"
-    else:
-        middle = ProgressBar(total=1.0, completed=ahead.share or 0.0, width=20)
-        left = "" if ahead.seconds_left is None else duration(ahead.seconds_left)
+    ahead = walk.outlook()
     table.add_row(
         walk.table.key,
-        middle,
+        _middle(walk, ahead),
         "unknown" if ahead.share is None else f"{ahead.share:.0%}",
         number(walk.state.pages),
         "unknown" if walk.stored is None else number(walk.stored.pages),
-        "listing" if listing else "" if rate is None or walk.over else f"{rate:,.0f}",
-        left,
+        _rate(walk),
+        _left(walk, ahead),
     )
+
+
+def _middle(walk: FollowedWalk, ahead: Outlook) -> str | ProgressBar:
+    if walk.state is None or walk.over:
+        return status("pending" if walk.state is None else walk.state.status)
+    if walk.state.retry_at is not None:
+        return f"[yellow]{what_is_tried(walk.state)}[/]"
+    return ProgressBar(total=1.0, completed=ahead.share or 0.0, width=20)
+
+
+def _rate(walk: FollowedWalk) -> str:
+    if walk.state is None or walk.over:
+        return ""
+    if walk.state.position is not None and walk.state.position.phase == "listing":
+        return "listing"
+    rate = walk.fetching.per_second()
+    return "" if rate is None else f"{rate:,.0f}"
+
+
+def _left(walk: FollowedWalk, ahead: Outlook) -> str:
+    if walk.state is not None and walk.state.retry_at is not None:
+        left = (walk.state.retry_at - datetime.now(UTC)).total_seconds()
+        return f"in {duration(left)}"
+    if walk.over:
+        return "" if walk.everything_stored else "storing"
+    return "" if ahead.seconds_left is None else duration(ahead.seconds_left)

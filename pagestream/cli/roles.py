@@ -2,6 +2,7 @@
 
 import typer
 
+from pagestream.cli.groups import add_group
 from pagestream.cli.invocation import settings_of
 
 PANEL = "Run"
@@ -9,14 +10,9 @@ PANEL = "Run"
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    group = typer.Typer(
-        help="Run one of the roles, until SIGTERM or Ctrl-C.",
-        no_args_is_help=True,
-        rich_markup_mode="markdown",
-    )
+    group = add_group(app, "run", PANEL, "Run one of the roles, until SIGTERM or Ctrl-C.")
     group.command()(walker)
     group.command()(sink)
-    app.add_typer(group, name="run", rich_help_panel=PANEL)
 
 
 def walker(context: typer.Context) -> None:

@@ -68,6 +68,8 @@ def write_json(value: Any) -> None:
 def _whole(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {name: _whole(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_whole(item) for item in value]
     return value
@@ -125,6 +127,12 @@ def duration(seconds: float) -> str:
 def ago(then: datetime, now: datetime) -> str:
     """Return how long ago a time was, in its greatest unit: `3 min ago`."""
     return f"{' '.join(duration((now - then).total_seconds()).split()[:2])} ago"
+
+
+def until(then: datetime, now: datetime) -> str:
+    """Return how long it is until a time, in its greatest unit: `in 3 min`; then `now`."""
+    seconds = (then - now).total_seconds()
+    return f"in {' '.join(duration(seconds).split()[:2])}" if seconds > 0 else "now"
 
 
 def span(length: timedelta) -> str:

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from pagestream.access import open_cluster
 from pagestream.cli.arguments import AsJson
+from pagestream.cli.groups import add_group
 from pagestream.cli.invocation import quiet_settings_of
 from pagestream.cli.screen import grid, number, results, say, warn, write_json
 from runtime.kafka.records import Partition
@@ -27,15 +28,11 @@ _TIME_FORMATS = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"]
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    group = typer.Typer(
-        help="See where the sink stands; put it back, or over a gap.",
-        no_args_is_help=True,
-        rich_markup_mode="markdown",
-    )
+    about = "See where the sink stands; put it back, or over a gap."
+    group = add_group(app, "sink", PANEL, about)
     group.command()(describe)
     group.command()(reset)
     group.command()(skip)
-    app.add_typer(group, name="sink", rich_help_panel=PANEL)
 
 
 def describe(

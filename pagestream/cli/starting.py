@@ -2,46 +2,30 @@
 
 import threading
 import time
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table as Grid
 
-from pagestream.cli.screen import remarks, say
+from pagestream.cli.moving import Moving
+from pagestream.cli.screen import say
 
 _MEGABYTE: Final = 1_000_000
 _DOWNLOAD_LINE_SECONDS: Final = 5.0
 
 
-class StartView:
+class StartView(Moving):
     """Shows the progress of a start; safe to call from several threads. A context manager.
 
     A task is `what: what it is doing`; when it says `ready`, it is done.
     """
 
     def __init__(self) -> None:
-        self._console = remarks()
-        self._live = Live(console=self._console, refresh_per_second=10)
+        super().__init__(transient=False)
         self._lock = threading.Lock()
         self._tasks: dict[str, str] = {}
         self._spinner = Spinner("dots")
         self._said: dict[str, float] = {}
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
 
     def __call__(self, task: str, done: int = 0, total: int = 0) -> None:
         """Show a task anew or further on: `done` of `total` bytes where known."""
@@ -50,8 +34,8 @@ class StartView:
         amount = f", {done / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB" if total else ""
         with self._lock:
             self._tasks[what] = f"{doing}{amount}"
-            if self._console.is_terminal:
-                self._live.update(self._table())
+            if self._moves:
+                self._draw(self._table())
             else:
                 self._say(task, amount)
 

@@ -1,16 +1,15 @@
-"""Responses of the source to rows: by status, then content type, then shape, then row by row."""
+"""Bodies of the source to rows: by their shape, and then row by row."""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from producer.datasette.rows import TOO_DEEP, SourceRow, is_plain, judge, to_page, usable_id
-from runtime.errors import SourceError
-from runtime.http import Reason, Received, excerpt, failure
+from producer.datasette.answers import broken
+from producer.datasette.rows import TOO_DEEP, SourceRow, judge, plain_page, usable_id
 from schemas.commands import TakeStep
 from schemas.records import DeadLetter, Page
 
@@ -21,19 +20,6 @@ The source makes it of the last row's id, twice, whatever that id is: one that i
 stored, or one that takes twelve characters for each of its own, must not end the walk.
 """
 
-_STATUS_REASONS: Final[dict[int, Reason]] = {
-    302: "no_such_site",
-    401: "refused",
-    402: "rate_limited",
-    403: "refused",
-    404: "not_found",
-    429: "rate_limited",
-}
-_OK: Final = 200
-_SERVER_ERRORS: Final = range(500, 600)
-# What a query over the source's time limit is answered with: 400 by 0.6x, 500 by 1.0.
-_OVER_TIME_STATUSES: Final = frozenset({400, 500})
-_OVER_TIME_WORDS: Final = (b"interrupted", b"took too long")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _LONGEST_INTEGER: Final = 300
 # Brackets, and whole texts, so that no bracket within one is taken for another.
@@ -48,50 +34,12 @@ class Rows(msgspec.Struct, frozen=True):
     next: str | None
 
 
-_MEANINGS: Final = {
-    "interrupted": "the query took longer than the site allows; ask for fewer rows at once",
-    "rate_limited": "too many requests for this site",
-    "refused": "it does not let us read this table",
-    "no_such_site": "it knows no such site",
-    "not_found": "it has no such table",
-    "server_error": "a fault of the site's own",
-}
-
-
 class _Answer(msgspec.Struct):
     rows: list[SourceRow]
     next: str | None
 
 
 _typed: Final = msgspec.json.Decoder(_Answer)
-
-
-def usable_body(received: Received) -> bytes:
-    """Return the body of a response that claims to hold rows; SourceError says why it does not."""
-    if received.status != _OK:
-        raise _refusal(received)
-    kind = received.content_type.partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise broken(f"it is {kind or 'without a type'}, not JSON", received.body)
-    return received.body
-
-
-def _refusal(received: Received) -> SourceError:
-    status, said = received.status, received.body.lower()
-    reason = _STATUS_REASONS.get(status, "broken_response")
-    if status in _SERVER_ERRORS:
-        reason = "server_error"
-    if status in _OVER_TIME_STATUSES and any(word in said for word in _OVER_TIME_WORDS):
-        reason = "interrupted"
-    if reason == "rate_limited" and b"query_too_long" in said:
-        reason = "refused"
-    meaning = _MEANINGS.get(reason, "nothing that a walk knows")
-    return failure(reason, f"the source answered {status}: {meaning}", received=received.excerpt)
-
-
-def broken(what: str, body: bytes) -> SourceError:
-    """Return the error of a response that cannot be believed."""
-    return failure("broken_response", f"unusable response: {what}", received=excerpt(body))
 
 
 def decode_rows(body: bytes, step: TakeStep, at: datetime) -> Rows:
@@ -109,10 +57,13 @@ def _read_typed(body: bytes, step: TakeStep) -> Rows | None:
         answer = _typed.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if not all(map(is_plain, answer.rows)):
-        return None
-    pages = tuple([to_page(row, step) for row in answer.rows])
-    return Rows(pages, (), _token(answer.next, body))
+    pages: list[Page] = []
+    for row in answer.rows:
+        page = plain_page(row, step)
+        if page is None:
+            return None
+        pages.append(page)
+    return Rows(tuple(pages), (), _token(answer.next, body))
 
 
 def decode_ids(body: bytes) -> tuple[tuple[str, ...], int, str | None]:
@@ -145,24 +96,43 @@ def _token(value: object, body: bytes) -> str | None:
     return value
 
 
-def _read_loosely(body: bytes) -> tuple[list[tuple[object, bytes]], str | None]:
-    """Return each row as JSON and as its bytes, and `next`, of a body that may be damaged.
+class LooseAnswer(msgspec.Struct, frozen=True):
+    """A response read without any expectation of its rows: each is its JSON and its bytes."""
+
+    rows: list[tuple[object, bytes]]
+    members: Mapping[str, object]
+
+    def token(self, body: bytes) -> str | None:
+        """Return `next`; SourceError when it is not there, or no token."""
+        if "next" not in self.members:
+            raise broken("rows or next is missing", body)
+        return _token(self.members["next"], body)
+
+
+def read_answer(body: bytes) -> LooseAnswer:
+    """Return the rows and all other members of a body that may be damaged.
 
     What is not UTF-8 becomes lone surrogates, a BOM before the body goes, NaN, control characters
     and numbers of any length are read, and TOO_DEEP stands for what is nested too deeply: so damage
-    stays within its row.
+    stays within its row. SourceError when it is no object with an array of rows.
     """
     text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     try:
-        answer = _answer(text)
+        members = _answer(text)
     except ValueError as error:
         raise broken(f"it is not JSON: {error}", body) from None
-    if "rows" not in answer or "next" not in answer:
+    if "rows" not in members:
         raise broken("rows or next is missing", body)
-    rows = answer["rows"]
+    rows = members.pop("rows")
     if not isinstance(rows, _Elements):
         raise broken("its rows are not an array", body)
-    return rows.values, _token(answer["next"], body)
+    return LooseAnswer(rows.values, members)
+
+
+def _read_loosely(body: bytes) -> tuple[list[tuple[object, bytes]], str | None]:
+    """Return each row as JSON and as its bytes, and `next`, of a body that may be damaged."""
+    answer = read_answer(body)
+    return answer.rows, answer.token(body)
 
 
 class _Elements:

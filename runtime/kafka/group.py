@@ -7,6 +7,7 @@ from stamina import retry_context
 
 from runtime.errors import BrokerUnavailable, InternalError
 from runtime.kafka.client import Names, consumer_config, describe, fate
+from runtime.kafka.patience import within
 from runtime.kafka.records import Committed, EndOfPartition, Partition, Record
 from runtime.logs import logger
 from runtime.settings import Settings
@@ -183,6 +184,21 @@ class GroupConsumer:
         except KafkaException as error:
             self._log.warning("mirror_not_committed", error=describe(error))
         return True
+
+    def commit_now(self, partition: Partition, position: Committed, seconds: float) -> None:
+        """Commit one position, and wait until the broker has it.
+
+        Raises BrokerUnavailable where it did not take it: it is away, or a rebalance is under way.
+        After `seconds` the call is left behind, and may yet move the group back to this position.
+        """
+        doing = "committing an offset"
+        offset = self._names.native(partition, position.offset or 0, position.metadata or "")
+        try:
+            within(
+                seconds, doing, lambda: self._consumer.commit(offsets=[offset], asynchronous=False)
+            )
+        except KafkaException as error:
+            raise fate(error, doing) from error
 
     def close(self) -> None:
         """Leave: a static member's partitions wait for its restart, or its session's end."""

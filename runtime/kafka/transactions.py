@@ -5,18 +5,17 @@ a new producer with the same transactional id ends it, either way, and the commi
 says which way.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from runtime.crashpoints import crash_point
 from runtime.errors import BrokerUnavailable, InternalError, OwnedElsewhere, PagestreamError, Stop
 from runtime.kafka.client import Names, client_config, describe, fate
 from runtime.kafka.group import GroupMetadata
+from runtime.kafka.patience import within
 from runtime.kafka.records import Outgoing, Partition
 from runtime.logs import logger
 from runtime.metrics import Metrics
@@ -103,19 +102,39 @@ class TransactionalProducer:
             self._producer.begin_transaction()
             self._produce(records)
             crash_point("walker.produced")
-            producer = self._producer
-            _within(
-                _SEND_OFFSETS_LIMIT,
-                lambda: producer.send_offsets_to_transaction(
-                    [position], membership, _SEND_OFFSETS_LIMIT
-                ),
-            )
+            self._send_offset(position, membership)
             crash_point("walker.offset_sent")
             _in_slices(self._producer.commit_transaction, self._beat)
             crash_point("walker.committed")
         except (KafkaException, BufferError) as error:
             raise self._failed(error) from error
         self._metrics.observe("pagestream_transaction_seconds", time.monotonic() - began)
+
+    def _send_offset(self, position: TopicPartition, membership: GroupMetadata) -> None:
+        """Send the offset; where a record was refused meanwhile, call again: that says why."""
+        try:
+            self._try_to_send_offset(position, membership)
+        except KafkaException as error:
+            if not _had_failed_before(error):
+                raise
+            self._try_to_send_offset(position, membership)
+
+    def _try_to_send_offset(self, position: TopicPartition, membership: GroupMetadata) -> None:
+        """Send the offset; across a broker's restart this call has hung for minutes.
+
+        A call left behind hangs in a producer that the next one of the same id has fenced.
+        """
+        producer = self._producer
+        try:
+            within(
+                _SEND_OFFSETS_LIMIT,
+                "sending the offset",
+                lambda: producer.send_offsets_to_transaction(
+                    [position], membership, _SEND_OFFSETS_LIMIT
+                ),
+            )
+        except BrokerUnavailable as error:
+            raise TransactionFailed(str(error)) from None
 
     def publish(self, records: list[Outgoing]) -> None:
         """Publish records that move no position: commands only, never a state.
@@ -136,13 +155,8 @@ class TransactionalProducer:
         crash_point("walker.begun")
         produce, full = self._producer.produce, self._names.full
         for record in records:
-            produce(
-                full(record.topic),
-                value=record.value,
-                key=record.key,
-                partition=record.partition,
-                headers=dict[str, str | bytes | None](record.headers),
-            )
+            headers = dict[str, str | bytes | None](record.headers)
+            produce(full(record.topic), record.value, record.key, record.partition, headers=headers)
 
     def _failed(self, error: KafkaException | BufferError) -> PagestreamError:
         reason = fate(error, "committing a step")
@@ -162,8 +176,23 @@ class TransactionalProducer:
 
 
 def _is_refusal(error: KafkaException | BufferError) -> bool:
+    inner = _cause(error)
+    return inner is not None and inner.code() in _REFUSALS
+
+
+def _had_failed_before(error: KafkaException) -> bool:
+    """Tell whether a record was refused while a call waited: the call then says its state is wrong.
+
+    Any other wrong state is a mistake of ours, and needs no transaction to be ended.
+    """
+    inner = _cause(error)
+    wrong_state = KafkaError._STATE  # noqa: SLF001 - the library's public name for it
+    return inner is not None and inner.code() == wrong_state and inner.txn_requires_abort()
+
+
+def _cause(error: KafkaException | BufferError) -> KafkaError | None:
     inner = error.args[0] if error.args else None
-    return isinstance(inner, KafkaError) and inner.code() in _REFUSALS
+    return inner if isinstance(inner, KafkaError) else None
 
 
 def end_transactions(settings: Settings, transactional_id: str, beat: Callable[[], None]) -> None:
@@ -198,29 +227,6 @@ def _opened(config: dict[str, Any], beat: Callable[[], None]) -> Producer:
         doing = f"opening the transactions of {config['transactional.id']}"
         raise fate(error, doing) from error
     return producer
-
-
-def _within(seconds: float, call: Callable[[], object]) -> None:
-    """Make a call that ignores its own time-out, in a thread that is left behind when it hangs.
-
-    Sending offsets across a broker's restart has hung for minutes. The thread keeps the producer
-    alive that it hangs in; the next one of the same id fences it, so that it can do no harm.
-    """
-    done: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
-            done.set_exception(error)
-        else:
-            done.set_result(None)
-
-    threading.Thread(target=run, name="send-offsets", daemon=True).start()
-    try:
-        done.result(seconds)
-    except TimeoutError:
-        raise TransactionFailed(f"no answer in {seconds:.0f} s when sending the offset") from None
 
 
 def _in_slices(call: Callable[[float], object], beat: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fix_services import KafkaCorner
 from fix_source import build_database
 from pydantic import SecretStr
-from samples import gone, page, sent
+from samples import gone, page, sent, source_row
 
 from pagestream.comparison import Place, compare, hashes_in_source, hashes_in_topic
 from pagestream.counting import Count, Stretch, records_in_each, records_in_topics
@@ -16,7 +16,7 @@ from runtime.database.connections import connect
 from runtime.kafka.cluster import Cluster
 from runtime.kafka.publisher import Publisher
 from runtime.settings import Settings
-from schemas.records import Page, WalkBarrier
+from schemas.records import WalkBarrier
 from schemas.tables import Table
 from schemas.topics import PAGES, TOPICS
 
@@ -31,20 +31,6 @@ def place(kafka: KafkaCorner, migrated_database: str, tmp_path: Path) -> Place:
     cluster = Cluster(settings)
     cluster.create_topics()
     return Place(tmp_path / "meetings.db", settings, cluster)
-
-
-def row(one: Page) -> dict[str, object]:
-    """Return a page as its site has it."""
-    return {
-        "id": one.id,
-        "meeting": one.meeting,
-        "date": one.date,
-        "page": one.page,
-        "text": one.text,
-        "page_image": one.page_image,
-        "entities_json": one.entities,
-        "votes_json": one.votes,
-    }
 
 
 def barrier() -> WalkBarrier:
@@ -64,13 +50,13 @@ def test_the_newest_of_each_key_counts_and_deletions_do_not(place: Place) -> Non
 
 def test_a_source_is_hashed_as_the_walker_does(place: Place) -> None:
     pages = [page("a"), page("b", entities=None, meeting=None), page("c", text="")]
-    build_database(place.file, minutes=[row(one) for one in pages])
+    build_database(place.file, minutes=[source_row(one) for one in pages])
     assert hashes_in_source(place.file, "minutes") == {one.id: one.row_hash for one in pages}
     assert hashes_in_source(place.file, "agenda") == {}
 
 
 def test_every_row_that_is_not_the_same_everywhere_is_named(place: Place) -> None:
-    build_database(place.file, minutes=[row(page(i)) for i in ("a", "b")])
+    build_database(place.file, minutes=[source_row(page(i)) for i in ("a", "b")])
     Publisher(place.settings).publish([sent(page("b", text="other")), sent(page("c"))])
     found = compare(place, TABLE)
     assert not found.equal
@@ -114,7 +100,7 @@ def test_a_row_that_was_changed_in_the_database_is_named(place: Place) -> None:
             VALUES (1, 1, 'minutes', 'a', 1, 1, 'changed', 0)
         """)
     original = page("a", meeting=None, date=None, page_image=None, text="as it was")
-    build_database(place.file, minutes=[row(original)])
+    build_database(place.file, minutes=[source_row(original)])
     Publisher(place.settings).publish([sent(original)])
     assert compare(place, TABLE).differing == ("a",)
     with closing(connect(place.settings, "test")) as connection:

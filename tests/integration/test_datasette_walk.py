@@ -1,38 +1,25 @@
 """Real Datasettes, walked from end to end by their own cursors."""
 
 import sqlite3
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any, Final
 
 import pytest
 from fix_source import UNTYPED, SourceFarm, SourceSite, make_page, make_pages
+from samples import source_row
+from source_commands import door
 
 from pagestream.embedded.datasette import Version
 from producer.datasette import DatasetteSource
-from producer.responses import ListingResponse, PagesResponse
+from producer.responses import ListingResponse, PagesResponse, RepairResponse
 from runtime.errors import SourceError
-from runtime.metrics import Metrics
-from runtime.settings import Settings
 from schemas.commands import TakeStep
 from schemas.records import DeadLetter, Page
 from schemas.tables import Kind
-from schemas.walks import Phase, Position
+from schemas.walks import ListedBy, Phase, Position
 
 Response = PagesResponse | ListingResponse
-
-
-@contextmanager
-def door(site: SourceSite) -> Iterator[DatasetteSource]:
-    settings = Settings(
-        _env_file=None,
-        source_url="http://{subdomain}.localhost",
-        source_connect=site.address,
-    )
-    with closing(DatasetteSource(settings, Metrics(), threading.Event())) as source:
-        yield source
 
 
 def step(
@@ -42,7 +29,8 @@ def step(
     cursor: str | None = None,
     after: str | None = None,
 ) -> TakeStep:
-    position = Position(phase=phase, cursor=cursor, after=after)
+    listed_by: ListedBy | None = "paging" if phase == "listing" else None
+    position = Position(phase=phase, cursor=cursor, after=after, listed_by=listed_by)
     return TakeStep(site="alameda.ca", kind=kind, walk=1, step=0, position=position, rows=rows)
 
 
@@ -54,11 +42,17 @@ def last_of(response: Response) -> str | None:
 
 def walk(source: DatasetteSource, phase: Phase, kind: Kind, rows: int) -> list[Response]:
     """Return every response of a walk."""
-    responses = [source.fetch(step(phase, kind, rows))]
+    responses = [response_to(source, step(phase, kind, rows))]
     while (cursor := responses[-1].next) is not None:
         after = last_of(responses[-1])
-        responses.append(source.fetch(step(phase, kind, rows, cursor, after)))
+        responses.append(response_to(source, step(phase, kind, rows, cursor, after)))
     return responses
+
+
+def response_to(source: DatasetteSource, asked: TakeStep) -> Response:
+    response = source.fetch(asked)
+    assert not isinstance(response, RepairResponse)
+    return response
 
 
 def pages_of(
@@ -79,19 +73,6 @@ def ids_of(site: SourceSite, kind: Kind = "minutes", rows: int = 1000) -> list[s
         return listed(walk(source, "listing", kind, rows))
 
 
-def as_row(page: Page) -> dict[str, Any]:
-    return {
-        "id": page.id,
-        "meeting": page.meeting,
-        "date": page.date,
-        "page": page.page,
-        "text": page.text,
-        "page_image": page.page_image,
-        "entities_json": page.entities,
-        "votes_json": page.votes,
-    }
-
-
 @pytest.mark.parametrize(("kind", "table"), [("minutes", "minutes"), ("agenda", "agendas")])
 @pytest.mark.parametrize("rows", [1000, 77])
 def test_a_walk_brings_every_row_once_and_in_order(
@@ -99,7 +80,7 @@ def test_a_walk_brings_every_row_once_and_in_order(
 ) -> None:
     expected = source_site.rows(table)
     pages, rejected = pages_of(source_site, kind, rows)
-    assert [as_row(page) for page in pages] == expected
+    assert [source_row(page) for page in pages] == expected
     assert rejected == []
     assert ids_of(source_site, kind, rows) == [row["id"] for row in expected]
 
@@ -157,7 +138,7 @@ def one_day(source_farm: SourceFarm, datasette_version: Version) -> SourceSite:
 def test_a_site_sorted_by_date_is_walked_by_id(one_day: SourceSite) -> None:
     expected = [{**row, "score": None} for row in one_day.rows("minutes")]
     pages, rejected = pages_of(one_day, rows=60)
-    assert [{**as_row(page), "score": None} for page in pages] == expected
+    assert [{**source_row(page), "score": None} for page in pages] == expected
     assert rejected == []
 
 
@@ -180,7 +161,7 @@ def test_a_walk_out_of_order_is_noticed(
     one_day: SourceSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unsorted = {"_shape": "objects", "_size": "60"}
-    monkeypatch.setattr("producer.datasette.client._query", lambda _: unsorted)
+    monkeypatch.setattr("producer.datasette.walking.pages_query", lambda _: unsorted)
     with door(one_day) as source, pytest.raises(SourceError, match="ids do not rise"):
         source.fetch(step())
 
@@ -229,7 +210,7 @@ def test_a_table_emptied_under_a_walk_is_no_end(
 ) -> None:
     site = source_farm.private(version=datasette_version, minutes=make_pages("minutes", 50))
     with door(site) as source:
-        first = source.fetch(step(rows=20))
+        first = response_to(source, step(rows=20))
         with closing(sqlite3.connect(site.database)) as connection, connection:
             connection.execute("DELETE FROM minutes")
         with pytest.raises(SourceError, match="no rows") as caught:

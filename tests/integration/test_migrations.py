@@ -39,6 +39,7 @@ VIEWS = {
     "walk",
     "walk_barrier",
     "walk_figures",
+    "walk_job",
 }
 
 
@@ -90,6 +91,7 @@ def test_an_empty_database_gets_everything(database: str) -> None:
         "walk",
         "walk_barrier",
         "walk_figures",
+        "walk_job",
     }
     assert tables(database, "pagestream") == VIEWS
     with connect(settings(database), "test") as connection:

@@ -8,13 +8,13 @@ import msgspec
 import psycopg
 import pytest
 from fix_sink import DirectSink
-from samples import SITE, now, page, sent
+from samples import SITE, dead_letter, page, sent
 
 from consumers.dead_letters import MOST_ORIGINAL_BYTES, DeadLetterPolicy
 from consumers.registry import CONSUMERS
 from runtime.errors import ConfigurationError, DatabaseUnavailable, InternalError
-from runtime.kafka.records import Outgoing, outgoing
-from schemas.records import DeadLetter, Municipality
+from runtime.kafka.records import outgoing
+from schemas.records import Municipality
 from schemas.tables import Table
 from schemas.topics import DEAD_LETTERS, PAGES
 from schemas.walks import WalkState
@@ -143,28 +143,13 @@ def test_a_long_original_is_cut_and_its_whole_is_told(direct_sink: DirectSink) -
 def test_the_walkers_dead_letters_are_projected_and_the_sinks_own_are_not(
     direct_sink: DirectSink,
 ) -> None:
-    found = DeadLetter(
-        site=SITE,
-        kind="minutes",
-        identity="digest",
-        reason="bad_id",
-        message="the id is a number",
-        original=b'{"id": 7}',
-        original_length=9,
-        original_digest="digest",
-        walk=3,
-        step=4,
-        found_by="walker",
-        at=now(),
-    )
+    found = dead_letter(walk=3, step=4)
     table = Table(SITE, "minutes")
-
-    def letter(message: DeadLetter) -> Outgoing:
-        key = table.record_key(message.identity)
-        return outgoing(DEAD_LETTERS, key, table.partition, message)
-
     direct_sink.apply(
-        letter(found), letter(msgspec.structs.replace(found, identity="other", found_by="sink"))
+        *(
+            outgoing(DEAD_LETTERS, table.record_key(each.identity), table.partition, each)
+            for each in (found, dead_letter("other", walk=3, step=4, found_by="sink"))
+        )
     )
 
     (stored,) = letters(direct_sink)

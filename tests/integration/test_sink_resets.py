@@ -7,9 +7,9 @@ import pytest
 from fix_process import wait_until_frozen
 from fix_services import created_database
 from fix_sink import RunningSink, SinkRig, wait_until
-from fix_sink_resets import LIFE, PAGES, PLACE, letter, publish_aged, publish_walk
+from fix_sink_resets import LIFE, PAGES, PLACE, publish_aged, publish_walk
 from psycopg.conninfo import conninfo_to_dict
-from samples import SITE, page
+from samples import SITE, dead_letter, page
 from servers import Services
 
 from consumers.sink.positions import MARK
@@ -106,7 +106,7 @@ def test_records_deleted_before_they_were_applied_stop_it(sink_rig: SinkRig) -> 
     for_one_table = Table(SITE, "minutes")
     sink_rig.publish(
         *(
-            outgoing(DEAD_LETTERS, for_one_table.record_key(identity), PLACE, letter(identity))
+            outgoing(DEAD_LETTERS, for_one_table.record_key(identity), PLACE, dead_letter(identity))
             for identity in ("a", "b", "c")
         )
     )

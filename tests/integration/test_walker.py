@@ -8,25 +8,18 @@ import time
 
 from accounting import Account
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import (
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
-from fix_walker import ROWS, WalkerRig, ended_by, is_over
+from confluent_kafka.admin import AdminClient
+from fix_walker import ROWS, WalkerRig, allow_bytes, ended_by, is_over
 
 from producer.walker import group_name
 from schemas.commands import AddSite, PauseWalk, StartWalk
 from schemas.events import CommandAnswered
 from schemas.records import DeadLetter, Municipality
 from schemas.tables import PARTITIONS, Table
-from schemas.topics import COMMANDS, DEAD_LETTERS, LEDGER, MUNICIPALITIES, PAGES, WALKS, Topic
+from schemas.topics import COMMANDS, DEAD_LETTERS, LEDGER, MUNICIPALITIES, PAGES, WALKS
 
 ALAMEDA = Table("alameda.ca", "minutes")
 PAGES_OF_SOURCE = 300
-STEPS = 2 * PAGES_OF_SOURCE // ROWS
 
 
 def assert_walked_once(rig: WalkerRig, table: Table) -> None:
@@ -135,7 +128,8 @@ def test_a_record_that_is_no_command_is_dead_lettered_and_passed(walker_rig: Wal
 def test_every_request_is_answered(walker_rig: WalkerRig) -> None:
     unknown = walker_rig.send(StartWalk, ALAMEDA)
     added = walker_rig.send(AddSite, ALAMEDA, municipality=Municipality(site=ALAMEDA.site))
-    paused = walker_rig.send(PauseWalk, ALAMEDA, walk=1)
+    paused = walker_rig.send(PauseWalk, ALAMEDA, walk=0)
+    early = walker_rig.send(PauseWalk, ALAMEDA, walk=1)
     started = walker_rig.send(StartWalk, ALAMEDA, rows=ROWS)
     walker_rig.start(PAGES_OF_SOURCE)
     walker_rig.wait_for(ALAMEDA, is_over)
@@ -144,7 +138,13 @@ def test_every_request_is_answered(walker_rig: WalkerRig) -> None:
         for m in walker_rig.messages(LEDGER)
         if isinstance(m, CommandAnswered)
     }
-    assert answers == {unknown: "refused", added: "done", paused: "refused", started: "done"}
+    assert answers == {
+        unknown: "refused",
+        added: "done",
+        paused: "refused",
+        early: "stale",
+        started: "done",
+    }
 
 
 def test_a_second_process_in_the_same_slot_is_refused(walker_rig: WalkerRig) -> None:
@@ -161,9 +161,9 @@ def test_what_the_broker_refuses_for_good_fails_its_walk_and_no_other(
     walker = walker_rig.start(PAGES_OF_SOURCE)
     walker_rig.begin(ALAMEDA)
     walker_rig.wait_for(ALAMEDA, is_over)
-    allow_bytes(walker_rig, PAGES, 300)
+    allow_bytes(walker_rig.settings, PAGES, 300)
     walker_rig.send(StartWalk, ALAMEDA, rows=ROWS)
-    failed = walker_rig.wait_for(ALAMEDA, lambda state: state.walk == 2 and is_over(state), 120)
+    failed = walker_rig.wait_for(ALAMEDA, lambda state: state.walk == 2 and is_over(state))
     assert failed.status == "failed"
     assert "Kafka refused what follows of it 5 times" in (failed.error or "")
     assert walker.poll() is None
@@ -191,7 +191,7 @@ def test_told_to_stop_it_stops_within_ten_seconds_whatever_the_source_does(
     walker_rig.begin(ALAMEDA)
     hanging = (
         "import sys, threading, walker_process\n"
-        "walker_process.instant_source = lambda pages, step: threading.Event().wait()\n"
+        "walker_process.instant_source = lambda pages, command: threading.Event().wait()\n"
         "sys.exit(walker_process.main())\n"
     )
     process = subprocess.Popen(
@@ -213,19 +213,11 @@ def test_a_request_that_cannot_be_published_is_refused_and_holds_nobody_up(
     walker_rig.start(PAGES_OF_SOURCE)
     walker_rig.begin(ALAMEDA)
     walker_rig.wait_for(ALAMEDA, is_over)
-    allow_bytes(walker_rig, MUNICIPALITIES, 300)
+    allow_bytes(walker_rig.settings, MUNICIPALITIES, 300)
     large = Municipality(site=ALAMEDA.site, popup_data="".join(map(chr, range(300, 3000))))
     refused = walker_rig.send(AddSite, ALAMEDA, municipality=large)
     walker_rig.send(StartWalk, ALAMEDA, rows=ROWS)
-    walker_rig.wait_for(ALAMEDA, lambda state: state.walk == 2 and is_over(state), 120)
+    walker_rig.wait_for(ALAMEDA, lambda state: state.walk == 2 and is_over(state))
     answers = [m for m in walker_rig.messages(LEDGER) if isinstance(m, CommandAnswered)]
     (answer,) = (answer for answer in answers if answer.command_id == refused)
     assert (answer.answer, "Kafka refused" in (answer.reason or "")) == ("refused", True)
-
-
-def allow_bytes(rig: WalkerRig, topic: Topic, most: int) -> None:
-    admin = AdminClient({"bootstrap.servers": rig.settings.kafka})
-    name = topic.full_name(rig.settings.topic_prefix)
-    limit = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
-    changed = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[limit])
-    admin.incremental_alter_configs([changed])[changed].result(20)

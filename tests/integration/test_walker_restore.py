@@ -8,10 +8,11 @@ and are seen to start stale.
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from broken_walker import membership_of_no_generation
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from fix_proxy import two_brokers
 from fix_walker import WalkerRig
@@ -19,10 +20,9 @@ from proxy import TO_SERVER
 from walker_slot import TABLE, Slot
 
 from producer.state import Owned, StaleStateError, StateRestorer
-from producer.walker import group_name
 from runtime.errors import InternalError
 from runtime.kafka.cluster import Cluster
-from runtime.kafka.group import GroupConsumer, GroupMetadata
+from runtime.kafka.group import GroupConsumer
 from runtime.kafka.records import Committed, Partition
 from runtime.settings import Settings
 from schemas.commands import PauseWalk
@@ -52,23 +52,17 @@ def restored(
 
 @contextmanager
 def restoring(slot: Slot) -> Iterator[Future[Owned]]:
-    """Restore beside the block."""
+    """Restore beside the block, which begins when the restore is seen to wait."""
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(restored, slot)
+        found = pool.submit(restored, slot)
+        with pytest.raises(TimeoutError):
+            found.result(0.7)
+        yield found
 
 
-def assert_waits(found: Future[Owned]) -> None:
-    with pytest.raises(TimeoutError):
-        found.result(0.7)
-
-
-def membership_of_no_generation(rig: WalkerRig) -> GroupMetadata:
-    """Return what a consumer that has never joined gives for a proof of membership."""
-    group = group_name(rig.settings)
-    consumer = Consumer({"bootstrap.servers": rig.settings.kafka, "group.id": group})
-    metadata = GroupMetadata(consumer.consumer_group_metadata())
-    consumer.close()
-    return metadata
+def taken_over(zombie: Slot) -> AbstractContextManager[Future[Owned]]:
+    """Have another slot restore, while the zombie's transaction makes it wait."""
+    return restoring(zombie.succeeded_by("walker-2"))
 
 
 def wait_for_offset(slot: Slot, offset: int) -> None:
@@ -142,7 +136,6 @@ def test_a_state_whose_marker_is_late_is_waited_for(tmp_path: Path) -> None:
             with pytest.raises(StaleStateError, match="newest state as of command 1"):
                 restored(slot, StateRestorer, arm)
         with restoring(slot) as found:
-            assert_waits(found)
             cluster.markers.thaw()
             assert_holds(found.result(30), 2)
         slot.consumer.close()
@@ -159,7 +152,6 @@ def test_a_transaction_open_before_the_newest_state_is_waited_for(walker_rig: Wa
     with pytest.raises(StaleStateError, match="newest state as of command 1"):
         restored(slot, StateRestorer, committed)
     with restoring(slot) as found:
-        assert_waits(found)
         other.abort()
         assert_holds(found.result(30), 2)
 
@@ -173,9 +165,7 @@ def test_a_zombie_that_commits_during_the_restore_is_counted(
     zombie = begun(walker_rig)
     zombie.begin()
     zombie.send_offset(2)
-    owner = zombie.succeeded_by("walker-2")
-    with restoring(owner) as found:
-        assert_waits(found)
+    with taken_over(zombie) as found:
         zombie.write_state(2)
         zombie.commit()
         assert_holds(found.result(30), 2)
@@ -187,9 +177,7 @@ def test_a_zombie_that_sends_its_offset_after_the_takeover_is_refused(
     zombie = begun(walker_rig)
     zombie.begin()
     zombie.write_state(2)
-    owner = zombie.succeeded_by("walker-2")
-    with restoring(owner) as found:
-        assert_waits(found)
+    with taken_over(zombie) as found:
         with pytest.raises(KafkaException) as refused:
             zombie.send_offset(2)
         refusals = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID)
@@ -199,13 +187,13 @@ def test_a_zombie_that_sends_its_offset_after_the_takeover_is_refused(
 
 
 def test_a_zombie_without_a_generation_would_not_be_refused(walker_rig: WalkerRig) -> None:
-    zombie = begun(walker_rig)
     """Control arm: why an assignment outside any generation ends the process."""
+    zombie = begun(walker_rig)
     owner = zombie.succeeded_by("walker-2")
     assert_holds(restored(owner), 1)
     zombie.begin()
     zombie.write_state(2)
-    zombie.send_offset(2, membership_of_no_generation(walker_rig))
+    zombie.send_offset(2, membership_of_no_generation(walker_rig.settings))
     zombie.commit()
     assert_holds(restored(owner), 2)
 
@@ -230,9 +218,7 @@ def test_a_zombie_that_never_wakes_is_ended_by_its_slots_next_process(
     zombie.begin()
     zombie.write_state(2)
     zombie.send_offset(2)
-    owner = zombie.succeeded_by("walker-2")
-    with restoring(owner) as found:
-        assert_waits(found)
+    with taken_over(zombie) as found:
         Slot(walker_rig, "walker-1")
         assert_holds(found.result(30), 1)
 

@@ -1,4 +1,7 @@
-"""What becomes of bad rows, all the way from a real Datasette into the database."""
+"""What becomes of bad rows, all the way from a real Datasette into the database.
+
+Fault 32-bad-rows.
+"""
 
 from typing import Final
 

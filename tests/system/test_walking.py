@@ -62,14 +62,10 @@ def offsets_left(working: CommandLine, group: str, topic: str) -> int:
     return sum(ends) - sum(one.offset for one in committed)
 
 
-def test_a_walk_that_fails_is_said_and_its_code_is_1(working: CommandLine) -> None:
+def test_a_table_that_a_site_never_had_is_no_failure(working: CommandLine) -> None:
     working.ok("sites", "add", "two.ca")
-    done = working.run(*backfill("two.ca", "agenda"))
-    assert done.code == 1
-    assert "walk 1 of two.ca/agenda ended as failed" in done.err.splitlines()[-1]
-    assert "failed" in done.out
-    (state,) = (one for one in working.ok("walks", "--json").json if one["error"])
-    assert (state["site"], state["kind"], state["status"]) == ("two.ca", "agenda", "failed")
+    (walk,) = working.ok(*backfill("two.ca", "agenda"), "--json").json
+    assert (walk["status"], walk["verdict"], walk["error"]) == ("completed", "absent", None)
 
 
 def test_ctrl_c_leaves_the_walk_running(prepared: CommandLine, small_city: SourceSite) -> None:

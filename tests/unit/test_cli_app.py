@@ -14,10 +14,10 @@ from runtime.errors import BrokerUnavailable, DataDiffers, NotDone
 
 def every_command(command: Any = None, name: str = "pagestream") -> Iterator[tuple[str, Any]]:
     command = typer.main.get_command(command_line.app) if command is None else command
-    if hasattr(command, "commands"):
-        for each, inner in command.commands.items():
-            yield from every_command(inner, f"{name} {each}")
-    else:
+    inner = getattr(command, "commands", {})
+    for each, subcommand in inner.items():
+        yield from every_command(subcommand, f"{name} {each}")
+    if not inner or command.invoke_without_command:
         yield name, command
 
 
@@ -87,7 +87,27 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["backfill"], ["--subdomain", "pagestream backfill --help"]),
         (["backfill", "--subdomain", "a.ca", "--document-type", "votes"], ["votes"]),
         (["backfill", "--subdomain", "a.ca", "--batch-size", "1001"], ["--batch-size", "1000"]),
+        (["backfill", "--subdomain", "a.ca", "--mode", "fast"], ["--mode", "incremental"]),
+        (
+            ["backfill", "--subdomain", "a.ca", "--verify-only", "--mode", "full"],
+            ["--verify-only", "--mode full"],
+        ),
         (["walk"], ["No such command", "pagestream --help"]),
+        (["walks", "paus"], ["No such command", "pause"]),
+        (["walks", "--status", "broken"], ["'broken' is none of", "in_progress"]),
+        (["walks", "--status", "failed", "cancel", "--all"], ["behind 'cancel'"]),
+        (["walks", "pause"], ["name sites or tables", "--all"]),
+        (["walks", "cancel", "a.ca", "--all"], ["--all alone"]),
+        (["walks", "retry", "--status", "failed", "--all"], ["--all alone"]),
+        (["walks", "resume", "a.ca/votes"], ["kind 'votes' is none of"]),
+        (["walks", "resume", "a.ca", "b/../c"], ["TARGET", "b/.."]),
+        (["walks", "start", "a.ca", "--mode", "fast"], ["--mode"]),
+        (["walks", "schedule", "a.ca"], ["--full", "--default"]),
+        (["walks", "schedule", "a.ca", "--full", "1d", "--default"], ["--default alone"]),
+        (["walks", "schedule", "a.ca", "--full", "often"], ["no span of time", "90d"]),
+        (["walks", "schedule", "a.ca", "--full", "0d"], ["--full", "0d"]),
+        (["sites", "remove", "A.ca"], ["is not a subdomain"]),
+        (["plan", "--subdomain", "a.ca/"], ["is not a subdomain"]),
     ],
     ids=lambda words: " ".join(words),  # noqa: PLW0108 - pytest gives it other things than lists too
 )
@@ -99,6 +119,15 @@ def test_wrong_usage_is_one_line(
     assert written.startswith("pagestream: ")
     assert written.count("\n") == 1
     assert [word for word in words if word not in written] == []
+
+
+def test_a_secret_that_is_given_for_its_name_is_not_repeated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["sites", "add", "a.ca", "--secret", "Hush-123"]) == 2
+    written = capsys.readouterr().err
+    assert "a secret's name is lower-case letters" in written
+    assert "Hush" not in written
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,10 +47,8 @@ def row(lines: list[str], name: str = "alameda.ca/minutes") -> list[str]:
 
 def test_a_walk_that_goes_on() -> None:
     cells = row(shown(followed(stored=Stored(created=1_999_000), **GOING)))
-    assert (
-        cells[-6:] == ["12%", "2,000,000", "1,999,000", "200,000", "1", "min"][:5] + cells[-1:]
-        or cells
-    )
+    figures = ["25%", "2,000,000", "1,999,000", "200,000"]
+    assert cells[2:] == [*figures, "31", "s"]
 
 
 def test_before_the_first_state_it_waits() -> None:
@@ -84,6 +83,25 @@ def test_many_walks_are_cut_to_a_screen() -> None:
     assert any("and 88 more" in line for line in lines)
 
 
+def test_walks_under_way_stand_before_those_that_wait() -> None:
+    waiting = [followed(f"wait{number}.ca") for number in range(50)]
+    lines = shown(*waiting, followed("going.ca", **GOING))
+    assert any("going.ca/minutes" in line for line in lines[:4])
+
+
+def later(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def test_a_walk_that_waits_to_be_tried_again_says_so() -> None:
+    fields = GOING | {"retry_at": later(40.5), "attempt": 2, "error": "no answer in 30 s"}
+    assert row(shown(followed(stored=Stored(), **fields)))[1:3] == ["try", "3"]
+    fields |= {"refusals": 1, "attempt": 0}
+    cells = row(shown(followed(stored=Stored(), **fields)))
+    assert cells[1:3] == ["must", "wait"]
+    assert cells[-3:-1] == ["in", "40"]
+
+
 class Clock:
     """Seconds that pass when the test says so."""
 
@@ -111,7 +129,7 @@ NO_PROGRESS = (
 def test_a_walker_that_is_silent_is_asked_after(capsys: pytest.CaptureFixture[str]) -> None:
     walk, clock = followed(stored=Stored(created=2_000_000), **GOING), Clock()
     live = LiveWalks([walk], clock)
-    expected = "0 of 1 walks over, 2,000,000 pages fetched, 2,000,000 stored; "
+    expected = "0 of 1 walks over, 2,000,000 pages fetched, 2,000,000 stored, 25% done; "
     assert last_line(live, clock, capsys) == expected + NO_PROGRESS
     walk.see(WalkState(site="alameda.ca", kind="minutes", walk=1, **GOING))
     clock.now += 5
@@ -136,7 +154,7 @@ def test_on_a_terminal_the_hint_takes_the_place_of_the_caption(
 ) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=200)
-    monkeypatch.setattr("pagestream.cli.live.remarks", lambda: console)
+    monkeypatch.setattr("pagestream.cli.moving.remarks", lambda: console)
     clock = Clock()
     with LiveWalks([followed(stored=Stored(), **GOING)], clock) as live:
         live.show()
@@ -151,3 +169,33 @@ def test_elsewhere_than_on_a_terminal_nothing_moves(capsys: pytest.CaptureFixtur
         for _ in range(50):
             live.show()
     assert capsys.readouterr().err == ""
+
+
+def test_many_walks_are_summed_up_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    walks = [followed(f"site{number}.ca", stored=Stored(created=5), **GOING) for number in range(9)]
+    walks.append(followed("bad.ca", stored=Stored(), status="failed", pages=0, error="timeout"))
+    clock = Clock()
+    live = LiveWalks(walks, clock)
+    live.show()
+    for walk in walks[:9]:
+        walk.see(
+            WalkState(site=walk.table.site, kind="minutes", walk=1, **GOING | {"pages": 2_100_000})
+        )
+    clock.now += 6
+    live.show()
+    line = capsys.readouterr().err
+    assert line.startswith("1 of 10 walks over (1 failed), 18,900,000 pages fetched, 45 stored")
+    assert "26% done, 150,000 pages/s" in line or "25% done, 150,000 pages/s" in line
+    assert "left" in line
+
+
+def test_why_the_source_is_not_asked_now_comes_before_other_guesses(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    waits = GOING | {"retry_at": later(600), "refusals": 3, "error": "the source answered 402"}
+    walks = [followed(f"site{number}.ca", stored=Stored(), **waits) for number in range(3)]
+    clock = Clock()
+    line = last_line(LiveWalks(walks, clock), clock, capsys)
+    assert "site0.ca/minutes: must wait, " in line
+    assert "the source answered 402 (and 2 more wait)" in line
+    assert "run walker" not in line

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from producer.datasette.decoding import Rows, decode_ids, decode_rows, usable_body
+from producer.datasette.answers import usable_body
+from producer.datasette.decoding import Rows, decode_ids, decode_rows
 from runtime.errors import SourceError
 from runtime.http import Received
 from schemas.commands import TakeStep
@@ -26,7 +27,13 @@ JSON = "application/json; charset=utf-8"
         (402, '{"error": "rate_limit_exceeded"}', "rate_limited"),
         (402, '{"error": "query_too_long"}', "refused"),
         (429, "", "rate_limited"),
-        (404, '{"error": "Table not found"}', "not_found"),
+        (404, '{"ok": false, "error": "Table not found", "status": 404}', "not_found"),
+        (404, '{"ok": false, "error": "Table not found: minutes", "status": 404}', "not_found"),
+        (404, '{"ok": false, "error": "Database not found", "status": 404}', "broken_response"),
+        (404, '{"ok": false, "error": 404}', "broken_response"),
+        (404, '["Table not found"]', "broken_response"),
+        (404, "Table not found", "broken_response"),
+        (404, "", "broken_response"),
         (500, '{"error": "QueryInterrupted: interrupted"}', "interrupted"),
         (
             400,
@@ -49,6 +56,13 @@ def test_the_status_decides_first(status: int, body: str, reason: str) -> None:
         usable_body(Received(status, JSON, body.encode()))
     assert (caught.value.reason, caught.value.received) == (reason, body)
     assert str(status) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "text/plain", ""])
+def test_only_datasette_itself_says_that_a_table_is_not_there(kind: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        usable_body(Received(404, kind, b'{"error": "Table not found"}'))
+    assert caught.value.reason == "broken_response"
 
 
 @pytest.mark.parametrize(

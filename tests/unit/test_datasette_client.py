@@ -13,13 +13,13 @@ from fix_scripted_source import Scripted, ScriptedSource, answer, cut, hang_up, 
 
 from producer.datasette import DatasetteSource
 from producer.pacing import StopRequestedError
-from producer.responses import ListingResponse, PagesResponse
+from producer.responses import ListingResponse, PagesResponse, RepairResponse
 from runtime.errors import SourceError
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.commands import TakeStep
 from schemas.tables import Kind
-from schemas.walks import Phase, Position
+from schemas.walks import ListedBy, Phase, Position
 
 
 @contextmanager
@@ -40,7 +40,8 @@ def step(
     kind: Kind = "minutes",
     site: str = "alameda.ca",
 ) -> TakeStep:
-    position = Position(phase=phase, cursor=cursor, after=after)
+    listed_by: ListedBy | None = "paging" if phase == "listing" else None
+    position = Position(phase=phase, cursor=cursor, after=after, listed_by=listed_by)
     return TakeStep(site=site, kind=kind, walk=2, step=5, position=position, rows=250)
 
 
@@ -50,7 +51,9 @@ def row(page_id: object) -> dict[str, object]:
 
 def fetch(source: ScriptedSource, asked: TakeStep | None = None) -> PagesResponse | ListingResponse:
     with door(source) as datasette:
-        return datasette.fetch(asked or step())
+        response = datasette.fetch(asked or step())
+    assert not isinstance(response, RepairResponse)
+    return response
 
 
 def broken(source: ScriptedSource, asked: TakeStep | None = None) -> str:
@@ -117,6 +120,11 @@ def test_brings_a_listing(scripted: Scripted) -> None:
     response = fetch(source, step("listing"))
     assert isinstance(response, ListingResponse)
     assert (response.ids, response.next) == (("b", "c"), "c,c")
+    assert (response.after, response.listed_by, response.last) == (None, "paging", False)
+    further = fetch(scripted.start(rows([{"id": "d"}])), step("listing", "c,c", "c"))
+    assert isinstance(further, ListingResponse)
+    assert (further.ids, further.next) == (("d",), None)
+    assert (further.after, further.listed_by, further.last) == ("c", "paging", True)
 
 
 def test_a_short_response_is_not_the_last(scripted: Scripted) -> None:
@@ -223,7 +231,7 @@ def test_garbage_is_broken_and_shown(
     [
         (redirect("https://civic.band/"), "no_such_site"),
         (answer('{"error": "rate_limit_exceeded"}', status=402), "rate_limited"),
-        (answer("Table not found", status=404), "not_found"),
+        (answer('{"error": "Table not found"}', status=404), "not_found"),
         (hang_up(), "broken_response"),
     ],
 )

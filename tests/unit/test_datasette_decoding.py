@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from producer.datasette import decoding
 from producer.datasette.decoding import Rows, decode_ids, decode_rows
-from producer.datasette.rows import judge
+from producer.datasette.rows import MAX_PAGE_BYTES, judge
 from runtime.errors import SourceError
 from schemas import codec
 from schemas.commands import TakeStep
@@ -208,6 +208,13 @@ def test_what_is_not_kept_may_be_as_deep_as_it_likes(depth: int) -> None:
     assert [page.id for page in rows.pages] == ["a", "b", "c"]
     body = response(*NEIGHBOURS)[:-1] + b', "extra": %b}' % nested(depth)
     assert len(decode_rows(body, STEP, NOW).pages) == 2
+
+
+def test_a_row_without_fault_that_is_too_large_for_a_message_is_rejected_alone() -> None:
+    control_characters = b"\\u0001" * (MAX_PAGE_BYTES // 6)
+    rows = between(b'{"id": "b", "page": 1, "text": "%b"}' % control_characters)
+    assert [page.id for page in rows.pages] == ["a", "c"]
+    assert [letter.reason for letter in rows.rejected] == ["too_large"]
 
 
 def test_a_bom_before_the_body_goes() -> None:

@@ -3,6 +3,7 @@
 import logging
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trustme
@@ -34,7 +35,7 @@ class TestSecret:
         source = scripted.start(answer("{}"))
         with (
             capture_logs() as logs,
-            client(source_url=source.source_url, source_secret=SECRET) as http,
+            client(source_url=source.source_url, source_secret=SECRET, source_private=True) as http,
         ):
             assert http.get("alameda.ca", "/", {}).status == 200
             assert not http.sends_secret
@@ -72,7 +73,7 @@ class TestSecret:
             ),
         ],
     )
-    def test_is_judged_by_both_ends_of_a_tunnel(self, settings: dict[str, str], sent: bool) -> None:  # noqa: FBT001 - a column of the table above
+    def test_is_judged_by_both_ends_of_a_tunnel(self, settings: dict[str, Any], sent: bool) -> None:  # noqa: FBT001 - a column of the table above
         with client(source_secret=SECRET, **settings) as http:
             assert http.sends_secret is sent
 

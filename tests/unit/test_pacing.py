@@ -7,6 +7,8 @@ import time
 from bisect import bisect_left
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from pydantic import SecretStr
 import runtime.http
 from producer.pacing import (
     DEFAULT_PER_MINUTE,
+    SLACK_SECONDS,
     Limiter,
     StopRequestedError,
     requests_per_minute,
@@ -48,19 +51,36 @@ def most_in_a_minute(times: list[float]) -> int:
     return max(bisect_left(times, at + 60 - 1e-6) - i for i, at in enumerate(times))
 
 
+def limiter_of(per_minute: float | None, clock: Time, **more: Any) -> Limiter:
+    return Limiter(per_minute, more.pop("metrics", Metrics()), clock, clock=clock, **more)
+
+
 @given(
     per_minute=st.floats(0.5, 6000),
     gaps=st.lists(st.floats(0, 30) | st.just(0.0), min_size=1, max_size=60),
+    delays=st.lists(st.floats(0, SLACK_SECONDS), min_size=60, max_size=60),
+    refused=st.sets(st.integers(0, 59), max_size=4),
+    unwanted=st.sets(st.integers(0, 59), max_size=20),
 )
-def test_no_minute_holds_more_than_the_limit(per_minute: float, gaps: list[float]) -> None:
+def test_no_minute_holds_more_than_the_limit(
+    per_minute: float,
+    gaps: list[float],
+    delays: list[float],
+    refused: set[int],
+    unwanted: set[int],
+) -> None:
+    """Of requests that arrive, each somewhat after its turn."""
     clock = Time()
-    limiter = Limiter(per_minute, Metrics(), clock, clock)
+    limiter = limiter_of(per_minute, clock)
     times = []
-    for gap in gaps:
+    for number, gap in enumerate(gaps):
         clock.now += gap
-        limiter.wait()
-        times.append(clock.now)
-    assert most_in_a_minute(times) <= math.ceil(per_minute)
+        wanted = number not in unwanted
+        if limiter.wait(partial(bool, wanted)):
+            times.append(clock.now + delays[number])
+        if number in refused:
+            limiter.refused()
+    assert most_in_a_minute(sorted(times) or [0]) <= math.ceil(per_minute)
 
 
 def test_minutes_are_counted_right() -> None:
@@ -68,24 +88,22 @@ def test_minutes_are_counted_right() -> None:
 
 
 def test_the_first_request_and_one_after_a_pause_go_at_once() -> None:
-    clock = Time()
-    metrics = Metrics()
-    limiter = Limiter(14, metrics, clock, clock)
-    limiter.wait()
-    clock.now += 60 / 14
-    limiter.wait()
-    assert clock.now == 1000 + 60 / 14
+    clock, metrics = Time(), Metrics()
+    limiter = limiter_of(14, clock, metrics=metrics)
+    assert limiter.wait()
+    clock.now += 62 / 14
+    assert limiter.wait()
+    assert clock.now == 1000 + 62 / 14
     assert metrics.registry.get_sample_value(WAITED) == 0
 
 
 def test_waits_are_counted() -> None:
-    clock = Time()
-    metrics = Metrics()
-    limiter = Limiter(6, metrics, clock, clock)
+    clock, metrics = Time(), Metrics()
+    limiter = limiter_of(6, clock, metrics=metrics)
     for _ in range(3):
         limiter.wait()
-    assert clock.now == 1020
-    assert metrics.registry.get_sample_value(WAITED) == pytest.approx(20)
+    assert clock.now == pytest.approx(1000 + 2 * 62 / 6, abs=0.01)
+    assert metrics.registry.get_sample_value(WAITED) == pytest.approx(2 * 62 / 6, abs=0.01)
 
 
 def test_a_wait_that_ends_early_goes_on() -> None:
@@ -94,65 +112,187 @@ def test_a_wait_that_ends_early_goes_on() -> None:
             return super().wait(seconds / 2 if seconds > 0.001 else seconds)
 
     clock = Hasty()
-    limiter = Limiter(6, Metrics(), clock, clock)
+    limiter = limiter_of(6, clock)
     limiter.wait()
     limiter.wait()
-    assert clock.now == pytest.approx(1010)
+    assert clock.now == pytest.approx(1000 + 62 / 6, abs=0.1)
+
+
+def test_a_request_that_went_late_moves_those_behind_it() -> None:
+    class Sluggish(Time):
+        def wait(self, seconds: float, /) -> bool:
+            return super().wait(seconds + 1 if seconds else 0)
+
+    clock = Sluggish()
+    limiter = limiter_of(60, clock)
+    times = []
+    for _ in range(5):
+        limiter.wait()
+        times.append(clock.now)
+    assert all(later - earlier >= 1 for earlier, later in pairwise(times))
 
 
 def test_without_a_limit_nobody_waits() -> None:
     clock = Time()
-    limiter = Limiter(None, Metrics(), clock, clock)
+    limiter = limiter_of(None, clock)
     for _ in range(100):
-        limiter.wait()
+        assert limiter.wait()
     assert clock.now == 1000
 
 
-def test_threads_take_turns() -> None:
-    limiter = Limiter(6000, Metrics(), threading.Event())
+class TestTurns:
+    """Of many threads."""
 
-    def turn(_: int) -> float:
+    def test_are_taken_one_after_the_other(self) -> None:
+        limiter = Limiter(6000, Metrics(), threading.Event())
+
+        def turn(_: int) -> float:
+            limiter.wait()
+            return time.monotonic()
+
+        with ThreadPoolExecutor(8) as pool:
+            times = sorted(pool.map(turn, range(40)))
+        assert times[-1] - times[0] >= 39 * 0.0103 - 0.01
+
+    def test_are_never_taken_twice(self) -> None:
+        clock = Time()
+        taken: list[int] = []
+
+        def turns(number: int) -> None:
+            for _ in range(2000):
+                with suppress(StopRequestedError):
+                    limiter.wait()
+                    taken.append(number)
+
+        class Stopped:
+            """Ends every wait that is not over at once."""
+
+            def wait(self, seconds: float, /) -> bool:
+                return seconds > 0
+
+        limiter = Limiter(60, Metrics(), Stopped(), clock=clock)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(turns, range(8)))
+        finally:
+            sys.setswitchinterval(interval)
+        assert len(taken) == 1
+
+    def test_come_in_the_order_of_asking(self) -> None:
+        limiter = Limiter(600, Metrics(), threading.Event())
         limiter.wait()
-        return time.monotonic()
+        order: list[int] = []
+        queued = threading.Semaphore(0)
 
-    with ThreadPoolExecutor(8) as pool:
-        times = sorted(pool.map(turn, range(40)))
-    assert times[-1] - times[0] >= 39 * 0.01 - 0.01
-
-
-def test_no_two_threads_take_the_same_turn() -> None:
-    waits: list[float] = []
-
-    class Stopped:
-        def wait(self, seconds: float, /) -> bool:
-            waits.append(seconds)
+        def wanted() -> bool:
+            queued.release()  # it is asked only of who has taken its place
             return True
 
-    def turns(_: int) -> None:
-        for _ in range(4000):
-            with suppress(StopRequestedError):
-                limiter.wait()
+        def turn(number: int) -> None:
+            limiter.wait(wanted)
+            order.append(number)
 
-    limiter = Limiter(60, Metrics(), Stopped(), lambda: 0.0)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(turns, range(8)))
-    finally:
-        sys.setswitchinterval(interval)
-    assert sorted(waits) == [float(turn) for turn in range(1, 32_000)]
+        with ThreadPoolExecutor(6) as pool:
+            for number in range(6):
+                pool.submit(turn, number)
+                assert queued.acquire(timeout=30)
+        assert order == sorted(order)
 
+    def test_pass_nobody_who_is_late_in_taking_his(self) -> None:
+        limiter = Limiter(6000, Metrics(), threading.Event())
+        first, looks = threading.Event(), threading.Semaphore(0)
+        queued = threading.Event()
 
-@pytest.mark.parametrize("stop", [threading.Event(), StopSignal()])
-def test_a_stop_ends_the_wait(stop: threading.Event | StopSignal) -> None:
-    limiter = Limiter(0.1, Metrics(), stop)
-    limiter.wait()
-    began = time.monotonic()
-    threading.Timer(0.05, stop.set).start()
-    with pytest.raises(StopRequestedError):
+        def late() -> bool:
+            queued.set()
+            return first.wait(30)
+
+        def behind() -> bool:
+            looks.release()
+            return True
+
+        with ThreadPoolExecutor(2) as pool:
+            head = pool.submit(limiter.wait, late)
+            assert queued.wait(30)
+            second = pool.submit(limiter.wait, behind)
+            for _ in range(100):  # of a millisecond each: ten turns
+                assert looks.acquire(timeout=30)
+            assert not second.done()
+            first.set()
+            assert head.result(timeout=30)
+            assert second.result(timeout=30)
+
+    def test_are_left_to_others_by_who_is_wanted_no_longer(self) -> None:
+        clock = Time()
+        limiter = limiter_of(1, clock)
         limiter.wait()
-    assert time.monotonic() - began < 30
+        assert not limiter.wait(lambda: clock.now < 1030)
+        assert 1030 <= clock.now <= 1031
+        assert limiter.wait()
+        assert clock.now == pytest.approx(1062, abs=0.01)
+
+    def test_are_left_by_who_waits_in_the_middle_too(self) -> None:
+        limiter = Limiter(0.001, Metrics(), threading.Event())
+        limiter.wait()
+        wanted = [True, True]
+        with ThreadPoolExecutor(2) as pool:
+            ahead = pool.submit(limiter.wait, lambda: wanted[0])
+            behind = pool.submit(limiter.wait, lambda: wanted[1])
+            wanted[1] = False
+            assert behind.result(timeout=30) is False
+            assert not ahead.done()
+            wanted[0] = False
+            assert ahead.result(timeout=30) is False
+
+    def test_are_not_needed_by_who_is_wanted_no_longer(self) -> None:
+        clock = Time()
+        limiter = limiter_of(1, clock)
+        assert not limiter.wait(lambda: False)
+        assert limiter.wait()
+        assert clock.now == 1000
+
+
+class TestStop:
+    @pytest.mark.parametrize("stop", [threading.Event(), StopSignal()])
+    def test_ends_the_wait(self, stop: threading.Event | StopSignal) -> None:
+        limiter = Limiter(0.1, Metrics(), stop)
+        limiter.wait()
+        began = time.monotonic()
+        threading.Timer(0.05, stop.set).start()
+        with pytest.raises(StopRequestedError):
+            limiter.wait()
+        assert time.monotonic() - began < 30
+
+    def test_ends_a_hold(self) -> None:
+        stop = threading.Event()
+        limiter = Limiter(None, Metrics(), stop)
+        limiter.refused()
+        began = time.monotonic()
+        threading.Timer(0.05, stop.set).start()
+        with pytest.raises(StopRequestedError):
+            limiter.wait()
+        assert time.monotonic() - began < 30
+
+    def test_lets_nothing_more_go(self) -> None:
+        stop = threading.Event()
+        stop.set()
+        with pytest.raises(StopRequestedError):
+            Limiter(None, Metrics(), stop).wait()
+
+    def test_leaves_the_turn_to_nobody(self) -> None:
+        stop = threading.Event()
+        limiter = Limiter(60, Metrics(), stop)
+        limiter.wait()
+        stop.set()
+        for _ in range(5):
+            with pytest.raises(StopRequestedError):
+                limiter.wait()
+        stop.clear()
+        began = time.monotonic()
+        limiter.wait()
+        assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(

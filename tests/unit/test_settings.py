@@ -41,6 +41,17 @@ WRONG: Final = [
     ("ROWS_PER_RESPONSE", "1001"),
     ("ROWS_PER_RESPONSE", "12.5"),
     ("REQUESTS_AT_ONCE", "0"),
+    ("RETRY_WAITS", "1,two"),
+    ("RETRY_WAITS", "0"),
+    ("RETRY_WAITS", ",".join(["1"] * 21)),
+    ("WINDOW_DAYS", "0"),
+    ("FULL_EVERY", "0"),
+    ("FULL_EVERY", "often"),
+    ("INCREMENTAL_EVERY", "-1d"),
+    ("VERIFY_EVERY", "11000d"),
+    ("VERDICT_TIMEOUT", "-1"),
+    ("VERDICT_TIMEOUT", "nan"),
+    ("SECOND_LOOK_AFTER", "0"),
     ("WALKER_SLOT", "../walker"),
     ("SINK_SLOT", ""),
     ("SINK_BATCH", "0"),
@@ -231,3 +242,19 @@ def test_every_setting_says_what_it_is_for(name: str) -> None:
     assert description
     assert description[0].isupper() or description.startswith("host:port")
     assert description.endswith(".")
+
+
+def test_rhythms_and_waits_are_read_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGESTREAM_RETRY_WAITS", "0.5,3")
+    monkeypatch.setenv("PAGESTREAM_FULL_EVERY", "never")
+    monkeypatch.setenv("PAGESTREAM_INCREMENTAL_EVERY", "12h")
+    settings = load()
+    assert settings.retry_waits == (0.5, 3.0)
+    assert (settings.full_every, settings.incremental_every) == (None, 43_200.0)
+    monkeypatch.setenv("PAGESTREAM_RETRY_WAITS", "")
+    assert load().retry_waits == ()
+
+
+def test_a_named_secret_is_no_unknown_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGESTREAM_SECRET_OAKLAND", SECRET)
+    assert SECRET not in repr(load())

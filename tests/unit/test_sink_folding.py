@@ -6,7 +6,7 @@ from samples import SITE, gone, now, page, sent
 
 from consumers.batches import Item, Rejected
 from consumers.projections import pages
-from consumers.projections.folding import Changes, Fold
+from consumers.projections.folding import Changes, Figures, Fold
 from runtime.errors import RecordError
 from runtime.kafka.records import Outgoing, Record
 from schemas.message import Message
@@ -60,9 +60,31 @@ def test_a_removal_forgets_what_came_before_it_in_its_table_alone() -> None:
         stored,
     )
 
-    assert changes.emptied == [Table(SITE, "minutes")]
+    assert [removal.table for removal in changes.removals] == [Table(SITE, "minutes")]
     assert [each.id for each in changes.created] == ["a"]
     assert changes.deleted == []
+
+
+def test_a_removal_counts_what_was_stored_and_what_had_only_been_read() -> None:
+    """Of three stored pages, the batch deletes one and brings two before the removal."""
+    stored: dict[str, int | None] = {KEY + "a": 1}
+    removed = SiteRemoved(site=SITE, kind="minutes", walk=4, at=now())
+    changes = fold(items(page("c"), gone("a"), page("d"), removed, page("e"), removed), stored)
+
+    first, second = changes.removals
+    assert (first.unwritten, second.unwritten) == (1, 1)
+    changes.remove(first, 3)
+    changes.remove(second, 0)
+    assert changes.figures[SITE, "minutes", 4].removed == 5
+
+
+def test_a_removal_applied_again_changes_no_figure() -> None:
+    removed = SiteRemoved(site=SITE, kind="minutes", walk=4, at=now())
+    changes = fold(items(page("c"), removed, page("e")), counted_from=2)
+
+    (removal,) = changes.removals
+    changes.remove(removal, 3)
+    assert list(changes.figures) == [(SITE, "minutes", 1)]
 
 
 def test_the_last_barrier_counts() -> None:
@@ -89,9 +111,17 @@ def test_a_record_at_fault_is_counted_under_its_walk_where_it_is_known() -> None
     }
 
 
+REMOVED = "removed"
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", None])), max_size=12
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", None, REMOVED])), max_size=12
 )
+
+
+def operation(key: str, text: str | None) -> Message | Outgoing:
+    """Return a record: a page with this text, its deletion, or the removal of its table."""
+    if text == REMOVED:
+        return SiteRemoved(site=SITE, kind="minutes", walk=1, at=now())
+    return gone(key, walk=1) if text is None else page(key, text=text)
 
 
 @given(stored=st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy")), walked=OPERATIONS)
@@ -99,23 +129,28 @@ def test_it_comes_to_what_a_plain_table_would(
     stored: dict[str, str], walked: list[tuple[str, str | None]]
 ) -> None:
     changes = fold(
-        items(
-            *(gone(key, walk=1) if text is None else page(key, text=text) for key, text in walked)
-        ),
+        items(*(operation(key, text) for key, text in walked)),
         {KEY + key: page(key, text=text).row_hash for key, text in stored.items()},
     )
 
     table = dict(stored)
-    counts = {"created": 0, "updated": 0, "unchanged": 0, "deleted": 0, "dead_lettered": 0}
+    counts = dict.fromkeys(Figures.__struct_fields__, 0)
     for key, text in walked:
+        if text == REMOVED:
+            counts["removed"] += len(table)
+            table.clear()
+            continue
         counts[outcome(table, key, text)] += 1
         if text is None:
             table.pop(key, None)
         else:
             table[key] = text
     written = dict(stored)
+    for removal in changes.removals:
+        changes.remove(removal, len(written))
+        written.clear()
     for each in (*changes.created, *changes.changed):
-        assert (each.id in stored) is (each in changes.changed)
+        assert (each.id in written) is (each in changes.changed)
         written[each.id] = str(each.text)
     for each_gone in changes.deleted:
         del written[each_gone.id]
@@ -123,7 +158,9 @@ def test_it_comes_to_what_a_plain_table_would(
     assert written == table
     found = changes.figures.get((SITE, "minutes", 1))
     assert {name: getattr(found, name, 0) for name in counts} == counts
-    assert sum(counts.values()) == len(walked)
+    records = sum(text != REMOVED for _, text in walked)
+    assert sum(counts.values()) - counts["removed"] == records
+    assert len(table) - len(stored) == counts["created"] - counts["deleted"] - counts["removed"]
 
 
 def outcome(table: dict[str, str], key: str, text: str | None) -> str:

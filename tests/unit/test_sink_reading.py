@@ -4,32 +4,21 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from samples import SITE, gone, now, page, sent
+from samples import SITE, dead_letter, gone, now, page, sent
 
 from consumers.projections import dead_letters, municipalities, pages, walks
 from consumers.reading import Named, what_key_names
 from consumers.registry import CONSUMERS, SINK
 from runtime.errors import ConfigurationError, RecordError
 from runtime.kafka.records import Outgoing, Record, outgoing
-from schemas.codec import TYPE_HEADER
+from schemas.codec import TYPE_HEADER, WALK_HEADER
 from schemas.message import Message
 from schemas.records import DeadLetter, Municipality, SiteRemoved, WalkBarrier
 from schemas.tables import Table
 from schemas.topics import DEAD_LETTERS, PAGES, TOPICS, WALKS
 from schemas.walks import WalkState
 
-LETTER = DeadLetter(
-    site=SITE,
-    kind="minutes",
-    identity="a",
-    reason="bad_id",
-    message="m",
-    original=b"",
-    original_length=0,
-    original_digest="d",
-    found_by="walker",
-    at=now(),
-)
+LETTER = dead_letter("a")
 STATE = WalkState(site=SITE, kind="minutes")
 BARRIER = WalkBarrier(site=SITE, kind="minutes", number=1, walk=1, at=now())
 REMOVED = SiteRemoved(site=SITE, kind="minutes", at=now())
@@ -119,7 +108,7 @@ def test_a_tombstone_says_its_table_its_id_and_perhaps_its_walk() -> None:
 
     for walk in (b"", b"-1", b"many", str(2**63).encode()):
         out = gone("x")
-        out.headers[pages.WALK_HEADER] = walk
+        out.headers[WALK_HEADER] = walk
         unnamed = pages.read(as_read(out))
         assert isinstance(unnamed, pages.Tombstone)
         assert unnamed.walk == 0
