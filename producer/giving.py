@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from producer.decide import due, timers
+from producer.lanes import Lane
 from producer.policy import Policy
 from producer.publication import given
 from producer.silence import Silence
@@ -51,12 +52,19 @@ class Giver:
         self._timers.disarm(number)
         self.silence.ends(number)
 
-    def give(self, owned: Mapping[int, Owned], busy: Container[int]) -> None:
-        """Give what has its time, and what is lost; `busy` are partitions with pending commands."""
-        gone_off = self._timers.gone_off(GIVEN_AT_ONCE)
+    def give(self, owned: Mapping[int, Owned], lanes: Mapping[int, Lane]) -> None:
+        """Give what has its time, and what is lost; `lanes` are of partitions that are busy.
+
+        What waits in its lane already is not given again: it would only lengthen the lane.
+        """
+        gone_off = [
+            timer
+            for timer in self._timers.gone_off(GIVEN_AT_ONCE)
+            if not _waits(lanes, timer.command)
+        ]
         if gone_off and not self._give([timer.command for timer in gone_off]):
             self._timers.not_given(gone_off)
-        self._heal(owned, busy)
+        self._heal(owned, lanes)
 
     def _heal(self, owned: Mapping[int, Owned], busy: Container[int]) -> None:
         """Give what is due where all is read and nothing comes, and so lies nowhere in the log.
@@ -82,3 +90,8 @@ class Giver:
             self._producer.recover()
             return False
         return True
+
+
+def _waits(lanes: Mapping[int, Lane], command: Command) -> bool:
+    lane = lanes.get(command.table.partition)
+    return lane is not None and any(pending.command == command for pending in lane)

@@ -202,7 +202,7 @@ class Limiter:
         logger("limiter").warning(
             "source_refused", refusals_in_a_row=refusals, asked_again_in=round(seconds, 1)
         )
-        if refusals >= CIRCUIT_AFTER:
+        if refusals >= CIRCUIT_AFTER or seconds > HOLD_SECONDS:
             self._readiness.red(
                 "source_refuses",
                 f"the source has refused {refusals} requests in a row as too many: nothing is "

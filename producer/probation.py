@@ -13,6 +13,7 @@ Nothing that a dying process might still say can be relied on, so the count is r
    for its response this once.
 """
 
+import time
 from typing import Final
 
 from producer.decide import FetchedCommand
@@ -29,6 +30,7 @@ MOST_STARTS: Final = 5
 """So often a response may be begun to be decoded without anything being committed afterwards."""
 
 _COMMIT_SECONDS: Final = 5.0
+_NEXT_ATTEMPT_SECONDS: Final = 10.0
 
 
 class Probation:
@@ -38,6 +40,7 @@ class Probation:
         self._commands_id = commands_id
         self._slot = slot
         self._harmless: dict[int, FetchedCommand] = {}
+        self._not_before = float("-inf")
 
     def decode(
         self, owned: Owned, command: FetchedCommand, downloaded: Downloaded, consumer: GroupConsumer
@@ -57,12 +60,19 @@ class Probation:
         return fetched
 
     def _count(self, owned: Owned, consumer: GroupConsumer) -> bool:
+        """Keep the count; False where that failed, or did a moment ago.
+
+        Each attempt holds up the loop: one for every partition in turn would be its standstill.
+        """
+        if time.monotonic() < self._not_before:
+            return False
         starts = owned.starts + 1
         metadata = commit_metadata(owned.as_of, self._commands_id, self._slot, starts)
         partition = Partition(COMMANDS.name, owned.number)
         try:
             consumer.commit_now(partition, Committed(owned.offset, metadata), _COMMIT_SECONDS)
         except BrokerUnavailable as error:
+            self._not_before = time.monotonic() + _NEXT_ATTEMPT_SECONDS
             logger("walker").warning("start_not_counted", partition=owned.number, error=str(error))
             return False
         owned.starts = starts

@@ -43,6 +43,7 @@ That a command is put back can lose, double or fork nothing:
 """
 
 import time
+from itertools import islice
 from typing import Final
 
 from producer.committing import Committer
@@ -248,9 +249,12 @@ class Walker:
         return command if fetchable(owned.state(command.table), command) else None
 
     def _put_back(self, owned: Owned, lane: Lane) -> None:
-        """Put back the head, and what stands right behind it and waits for a response as well."""
-        waiting = []
-        for pending in lane:
+        """Put back the head, and what stands right behind it and waits for a response as well.
+
+        The head goes whatever has come meanwhile: it is kept, and used when the head is back.
+        """
+        waiting = [lane.head]
+        for pending in islice(lane, 1, None):
             asking = self._asking(owned, pending)
             if asking is None or self._fetches.result(owned.number, asking) is not None:
                 break

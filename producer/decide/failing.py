@@ -54,10 +54,15 @@ def _waiting(state: WalkState, failure: Failure, seconds: float, now: datetime) 
 
 
 def _refused(state: WalkState, failure: Failure, now: datetime) -> WalkState:
-    """Wait until the source answers us again: being told to wait is no try."""
+    """Wait until the source answers us again: being told to wait is no try.
+
+    A table that is refused again and again waits long, whatever it is told: each refusal holds up
+    every other site.
+    """
     refusals = state.refusals + 1
-    usual = _REFUSED_SECONDS if refusals < _REFUSALS_IN_A_ROW else _REFUSED_AGAIN_SECONDS
-    seconds = usual if failure.retry_after is None else failure.retry_after
+    seconds = _REFUSED_SECONDS if failure.retry_after is None else failure.retry_after
+    if refusals >= _REFUSALS_IN_A_ROW:
+        seconds = max(seconds, _REFUSED_AGAIN_SECONDS)
     return replace(_waiting(state, failure, seconds, now), refusals=refusals)
 
 

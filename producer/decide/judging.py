@@ -5,7 +5,16 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from producer.decide.outcome import Outcome, accept, change, done, preceded, refused, stale
+from producer.decide.outcome import (
+    NOTHING_TO_RETRY,
+    Outcome,
+    accept,
+    change,
+    done,
+    preceded,
+    refused,
+    stale,
+)
 from producer.decide.repairing import dropped
 from producer.decide.starting import rest, stronger
 from producer.decide.timing import look_again, next_walk, unsettled_wait
@@ -38,10 +47,13 @@ def record_verdict(
     status = _STATUS.get(verdict.outcome)
     if status is None:
         return refused(state, command, f"nobody but the walker finds {verdict.outcome}", now)
+    # A copy of the repair that is due may still be in the log, and must not be made after all.
+    answered = (*state.recent, *[waiting.command_id for waiting in state.repairs[:1]])
     ended = accept(
-        state,
+        replace(state, recent=answered),
         command,
         now,
+        **NOTHING_TO_RETRY,
         status=status,
         repairs=(),
         verdict_due_at=None,

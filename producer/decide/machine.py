@@ -75,7 +75,7 @@ def _answer(
     state: WalkState, command: Request, fetched: Fetched | None, now: datetime, policy: Policy
 ) -> Outcome:
     if command.command_id in state.recent:
-        return stale(state, command, "it was done already", now)
+        return stale(state, command, "it was answered already", now)
     if (reason := _forbidden(state, command, fetched)) is not None:
         return refused(state, command, reason, now)
     for do in (_to_the_site, _to_the_walk, _for_the_verdict):

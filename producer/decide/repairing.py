@@ -35,7 +35,12 @@ Repair = RefetchPages | PrunePages
 
 
 def accept_repair(state: WalkState, command: Repair, now: datetime) -> Outcome:
-    """Have a repair wait for its turn, which may come at once; it is answered when it is made."""
+    """Have a repair wait for its turn, which may come at once; it is answered when it is made.
+
+    The retry of one that is due no longer was answered already.
+    """
+    if command.attempt or command.due_at is not None:
+        return Outcome(state=state)
     if command.walk != state.walk:
         reason = f"meant for walk {command.walk}, but walk {state.walk} is the newest"
         return stale(state, command, reason, now)
@@ -124,10 +129,14 @@ def _amendments(response: RepairResponse) -> tuple[Amendment, ...]:
 
 
 def give_up(state: WalkState, failure: Failure, now: datetime) -> Outcome:
-    """Refuse a repair that failed in all its tries, and for which no verdict waits."""
+    """Refuse a repair that failed in all its tries, and for which no verdict waits.
+
+    It is remembered like one that was made: copies of it may still be in the log.
+    """
     command = _due(state)
-    left = change(
+    left = accept(
         state,
+        command,
         now,
         **NOTHING_TO_RETRY,
         repairs=state.repairs[1:],

@@ -10,6 +10,7 @@ from producer.decide.outcome import Outcome, accept, done, preceded, refused
 from producer.decide.repairing import dropped
 from producer.decide.timing import RESTING, next_walk
 from producer.policy import Policy
+from runtime.durations import LONGEST_SECONDS
 from schemas.commands import AddSite, ForceFull, RemoveSite, SetSchedule
 from schemas.records import SiteRemoved
 from schemas.walks import Schedule, WalkState
@@ -83,7 +84,8 @@ def force_full(state: WalkState, command: ForceFull, now: datetime) -> Outcome:
 def set_schedule(state: WalkState, command: SetSchedule, now: datetime, policy: Policy) -> Outcome:
     """Walk a table by another schedule from now on."""
     if (wrong := _wrong(command.schedule)) is not None:
-        return refused(state, command, f"{wrong:g} s between two walks is too short", now)
+        reason = f"{wrong:g} s between two walks: one second to ten years are possible"
+        return refused(state, command, reason, now)
     scheduled = accept(state, command, now, schedule=command.schedule)
     if scheduled.status in RESTING:
         scheduled = replace(scheduled, **next_walk(scheduled, now, policy))
@@ -94,4 +96,5 @@ def _wrong(schedule: Schedule | None) -> float | None:
     if schedule is None:
         return None
     spans = (schedule.full_every, schedule.incremental_every, schedule.verify_every)
-    return min((s for s in spans if s is not None and s < _SHORTEST_SECONDS), default=None)
+    given = (seconds for seconds in spans if seconds is not None)
+    return next((s for s in given if not _SHORTEST_SECONDS <= s <= LONGEST_SECONDS), None)

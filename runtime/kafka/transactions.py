@@ -212,6 +212,8 @@ def _config(settings: Settings, transactional_id: str) -> dict[str, Any]:
         message_timeout_ms=25000,
         message_max_bytes=MAX_MESSAGE_BYTES,
         compression_type="zstd",
+        # A quarter less CPU for each step than with the default; the log grows by a tenth.
+        compression_level=1,
         linger_ms=5,
         # With the default of 100 ms back-to-back transactions take six times as long.
         retry_backoff_ms=10,

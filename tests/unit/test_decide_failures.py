@@ -79,10 +79,10 @@ def test_a_sound_response_ends_the_trouble() -> None:
 
 def test_being_told_to_wait_is_no_try() -> None:
     state = started()
-    for _ in range(20):
+    for number in range(20):
         state = take(state, failure("rate_limited", retry_after=30.0)).state
         assert (state.status, state.attempt, state.retries) == ("in_progress", 0, 0)
-        assert state.retry_at == NOW + timedelta(seconds=30)
+        assert state.retry_at == NOW + timedelta(seconds=30 if number < 2 else 900)
     assert state.refusals == 20
     assert take(state, pages(range(1), "0,0")).state.refusals == 0
 

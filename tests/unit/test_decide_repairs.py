@@ -22,6 +22,7 @@ from deciding import (
     verdict,
     walked,
 )
+from msgspec.structs import replace
 
 from producer.decide import Outcome, decide, due, fetchable, timers
 from schemas import events
@@ -189,3 +190,44 @@ def test_a_response_of_pages_cannot_be_taken_for_a_repair() -> None:
     state = give(waiting(), repair(), JUDGED).state
     with pytest.raises(ValueError, match="no step under way"):
         take(state, pages(range(1)), JUDGED)
+
+
+def test_a_second_copy_of_the_last_try_does_not_begin_a_repair_again() -> None:
+    state = give(walked(started()).state, repair()).state
+    for _ in range(3):
+        state = take(state, failure("timeout")).state
+    last = due(state)
+    assert last is not None
+    outcome = take(state, failure("timeout"))
+    assert said(outcome) == "refused"
+    again = decide(outcome.state, last, None, NOW, ALONE)
+    assert (again.state, again.next_command) == (outcome.state, None)
+    assert said(again) == "stale"
+
+
+def test_a_copy_of_a_repair_whose_walk_was_judged_is_not_made() -> None:
+    state = give(waiting(), repair(), JUDGED).state
+    copy = due(state)
+    assert copy is not None
+    judged = give(state, verdict(state, "balanced"), JUDGED)
+    assert judged.state.status == "completed"
+    again = give(judged.state, copy, JUDGED)
+    assert (said(again), again.state) == ("stale", judged.state)
+
+
+def test_a_retry_that_is_due_no_longer_is_not_a_new_repair() -> None:
+    state = take(give(walked(started()).state, repair()).state, failure("timeout")).state
+    retry = due(state)
+    assert retry is not None
+    forgotten = replace(take(state, found(range(1, 4))).state, recent=())
+    assert decide(forgotten, retry, None, NOW, ALONE) == Outcome(state=forgotten)
+
+
+def test_a_verdict_leaves_nothing_to_retry_to_the_next_repair() -> None:
+    state = give(waiting(), repair(), JUDGED).state
+    for _ in range(3):
+        state = take(state, failure("timeout"), JUDGED).state
+    state = give(state, verdict(state, "balanced"), JUDGED).state
+    assert (state.attempt, state.retry_at, state.retry_seconds) == (0, None, 0.0)
+    state = give(state, repair(), JUDGED).state
+    assert take(state, failure("timeout"), JUDGED).state.attempt == 1

@@ -245,6 +245,7 @@ def test_a_schedule_is_set_and_taken_back() -> None:
     assert (own.schedule, own.next_walk_at) == (None, None)
 
 
-def test_a_schedule_that_would_flood_is_refused() -> None:
-    outcome = give(KNOWN, request(SetSchedule, schedule=Schedule(verify_every=0.5)))
+@pytest.mark.parametrize("seconds", [0.5, 4e8, 1e12, 1e300, float("nan")])
+def test_a_schedule_that_would_flood_or_has_no_date_is_refused(seconds: float) -> None:
+    outcome = give(KNOWN, request(SetSchedule, schedule=Schedule(verify_every=seconds)))
     assert (said(outcome), outcome.state) == ("refused", KNOWN)

@@ -2,12 +2,15 @@
 
 import itertools
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from soak.__main__ import main
 from soak.journal import Journal
+from soak.orders import Command
 from soak.plan import SESSION_SECONDS, WORKERS, draw
 from soak.run import Result
+from soak.troubles import What
 
 from runtime.crashpoints import CRASH_POINTS
 from schemas.tables import partition_of
@@ -38,6 +41,17 @@ def test_in_the_long_run_everything_befalls_everyone() -> None:
     assert passages == set(CRASH_POINTS)
     per_server = {(f.action, f.target) for f in faults if f.target in ("kafka", "postgres")}
     assert len(per_server) == 10
+
+
+def test_in_the_long_run_everything_is_asked_for_and_goes_wrong() -> None:
+    plans = [draw(seed, SECONDS) for seed in range(100)]
+    orders = list(itertools.chain.from_iterable(plan.orders for plan in plans))
+    assert {order.command for order in orders} == set(get_args(Command))
+    assert {len(order.again) for order in orders} == {0, 1}
+    assert {order.walk for order in orders} == {-1, 0, 1}
+    troubles = itertools.chain.from_iterable(plan.troubles for plan in plans)
+    assert {trouble.what for trouble in troubles} == set(get_args(What))
+    assert {plan.verdict_timeout > 0 for plan in plans} == {True, False}
 
 
 def test_sites_are_spread_over_partitions() -> None:
