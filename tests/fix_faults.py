@@ -261,13 +261,15 @@ def failure_of(walked: Walked) -> WalkFailed:
     return failed
 
 
-def answer_to(rig: FaultRig, table: Table, command_id: str) -> CommandAnswered:
+def answer_to(
+    rig: FaultRig, table: Table, command_id: str, seconds: float = _DEADLINE
+) -> CommandAnswered:
     """Wait for the ledger's word on a request."""
-    for record in rig.following(LEDGER, table, _DEADLINE):
+    for record in rig.following(LEDGER, table, seconds):
         said = decode(record.type_header, record.value)
         if isinstance(said, CommandAnswered) and said.command_id == command_id:
             return said
-    raise AssertionError(f"command {command_id} was not answered within {_DEADLINE} s")
+    raise AssertionError(f"command {command_id} was not answered within {seconds} s")
 
 
 def fault_settings(services: Services, folder: Path, prefix: str) -> Settings:
