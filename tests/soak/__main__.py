@@ -1,6 +1,7 @@
 """`make soak`: runs one seed after the other, and says how to replay what went wrong.
 
 make soak                                  # the long forms of seeds 1 to 100; goes on where it was
+make soak ARGS="--runs 60"                 # those of seeds 1 to 60
 make soak ARGS="--seed 123"                # one run, whatever the journal says
 make soak ARGS="--minutes 3 --seconds 12"  # as many seeds as the time holds, at least four
 """
@@ -95,7 +96,14 @@ def _run_one(seed: int, options: argparse.Namespace, journal: Journal) -> Result
     plan = draw(seed, options.seconds)
     folder: Path = options.folder / f"seed-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    _say(f"seed {seed}: {len(plan.sites)} sites, {plan.rows} rows a response, batch {plan.batch}")
+    judged = (
+        f"verdicts within {plan.verdict_timeout:g} s" if plan.verdict_timeout else "no verdicts"
+    )
+    _say(
+        f"seed {seed}: {len(plan.sites)} sites, {plan.rows} rows a response, batch {plan.batch}, "
+        f"{judged}, {len(plan.faults)} faults, {len(plan.troubles)} troubles of the source, "
+        f"{sum(1 + len(order.again) for order in plan.orders)} commands"
+    )
     try:
         result = run(plan, folder, _say)
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this seed

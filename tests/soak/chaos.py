@@ -9,11 +9,15 @@ from typing import cast
 
 from proxy import BOTH, Direction
 
-from schemas.tables import Table
+from runtime.errors import PagestreamError
+from soak.orders import Order
 from soak.plan import Fault, Server
 from soak.road import Road
+from soak.troubles import Trouble
 
 _TURN_SECONDS = 0.05
+_LATER_SECONDS = 1.0
+_MOST_TRIES = 20
 
 Deed = Callable[[], None]
 
@@ -32,8 +36,11 @@ class Chaos:
         plan = self._road.plan
         for fault in plan.faults:
             self._at(fault.at, partial(self._begin, fault))
-        for moment, table in plan.walks:
-            self._at(moment, partial(self._ask, moment, table))
+        for trouble in plan.troubles:
+            self._at(trouble.at, partial(self._trouble, trouble))
+        for order in plan.orders:
+            for moment in (order.at, *order.again):
+                self._at(moment, partial(self._send, moment, order))
         self._at(plan.seconds, lambda: None)
         began = time.monotonic()
         while self._due:
@@ -46,11 +53,24 @@ class Chaos:
     def _at(self, moment: float, deed: Deed) -> None:
         heapq.heappush(self._due, (moment, next(self._number), deed))
 
-    def _ask(self, moment: float, table: Table) -> None:
-        if self._road.is_up("kafka"):
-            self._road.ask_for_walk(table)
-        else:
-            self._at(moment + 1, partial(self._ask, moment + 1, table))
+    def _send(self, moment: float, order: Order, tries: int = 1) -> None:
+        """Send it, or a little later where Kafka does not serve, or there is no such step yet."""
+        if self._sent(order) or tries == _MOST_TRIES:
+            return
+        later = moment + _LATER_SECONDS
+        self._at(later, partial(self._send, later, order, tries + 1))
+
+    def _sent(self, order: Order) -> bool:
+        try:
+            return self._road.is_up("kafka") and self._road.person.obey(order)
+        except PagestreamError:
+            return False  # perhaps it was taken: the same once more does no harm
+
+    def _trouble(self, trouble: Trouble) -> None:
+        self._said(str(trouble))
+        plot = self._road.plot(trouble.site)
+        trouble.begin(plot)
+        self._at(trouble.at + trouble.seconds, plot.heal)
 
     def _begin(self, fault: Fault) -> None:
         self._said(str(fault))

@@ -7,6 +7,9 @@ from typing import Final
 
 from soak.run import Result
 
+_FORM: Final = 2
+"""What a seed stands for: rises when plans are drawn in another way."""
+
 
 class Journal:
     """The seeds that were run for so many seconds each, in a file; each line is one run."""
@@ -27,6 +30,7 @@ class Journal:
         """Add a run."""
         line = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "form": _FORM,
             "seed": result.plan.seed,
             "seconds": result.plan.seconds,
             "good": result.good,
@@ -46,4 +50,5 @@ class Journal:
             line for line in self.path.read_text().splitlines(keepends=True) if line[-1] == "\n"
         ]
         runs = [json.loads(line) for line in lines]
-        return {run["seed"]: run["good"] for run in runs if run["seconds"] == self._seconds}
+        mine = (run for run in runs if run.get("form") == _FORM)
+        return {run["seed"]: run["good"] for run in mine if run["seconds"] == self._seconds}

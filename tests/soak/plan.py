@@ -1,4 +1,4 @@
-"""What one run does, all of it drawn from a seed: the source's content, the walks, the faults."""
+"""What one run does, all of it drawn from a seed: the source's content, and whatever befalls it."""
 
 import random
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from runtime.crashpoints import CRASH_POINTS
 from schemas.tables import Kind, Table
+from soak.orders import Order, draw_orders
+from soak.troubles import Trouble, draw_troubles
 
 Action = Literal[
     "kill",
@@ -41,10 +43,10 @@ _SERVER_ACTIONS: Final[dict[Action, int]] = {
     "delay": 2,
     "hold": 3,
 }
-_EVERY_FAULT_SECONDS: Final = 1.2
-_EVERY_WALK_SECONDS: Final = 1.5
+_EVERY_FAULT_SECONDS: Final = 1.8
 _MOST_PASSAGES: Final = 12
 _WORKERS_SHARE: Final = 0.65
+_VERDICT_TIMEOUTS: Final = (0.0, 0.0, 3.0, 6.0)
 
 
 @dataclass(frozen=True, order=True)
@@ -67,7 +69,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `rows` is how many a response has, `batch` how many records a sink's transaction."""
+    """One run. `rows` is how many a response has, `batch` how many records a sink's transaction.
+
+    `faults` befall processes and servers, `troubles` the source; `orders` are what people ask for.
+    `verdict_timeout` is how long a walk waits for its verdict, in seconds; 0: it does not.
+    """
 
     seed: int
     seconds: float
@@ -76,8 +82,10 @@ class Plan:
     minutes: int
     rows: int
     batch: int
-    faults: tuple[Fault, ...]
-    walks: tuple[tuple[float, Table], ...]
+    faults: tuple[Fault, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    orders: tuple[Order, ...] = ()
+    verdict_timeout: float = 0.0
 
     @property
     def tables(self) -> list[Table]:
@@ -90,7 +98,6 @@ def draw(seed: int, seconds: float) -> Plan:
     chance = random.Random(f"{seed}/{seconds}")
     sites = tuple(f"site-{number}.ca" for number in range(chance.randint(2, 4)))
     tables = [Table(site, kind) for site in sites for kind in KINDS]
-    moments = [chance.uniform(0, seconds) for _ in range(int(seconds / _EVERY_WALK_SECONDS))]
     return Plan(
         seed=seed,
         seconds=seconds,
@@ -99,8 +106,10 @@ def draw(seed: int, seconds: float) -> Plan:
         minutes=chance.randint(200, 700),
         rows=chance.choice((20, 50, 100)),
         batch=chance.choice((50, 200, 1000)),
+        verdict_timeout=chance.choice(_VERDICT_TIMEOUTS),
         faults=_faults(chance, seconds),
-        walks=tuple(sorted((moment, chance.choice(tables)) for moment in moments)),
+        troubles=draw_troubles(chance, seconds, sites),
+        orders=draw_orders(chance, seconds, tables),
     )
 
 
@@ -131,7 +140,7 @@ def _at(fault: Fault, moment: float) -> Fault:
 
 
 def _any_fault(chance: random.Random) -> Fault:
-    if chance.random() < 0.65:
+    if chance.random() < _WORKERS_SHARE:
         return _worker_fault(chance)
     (action,) = chance.choices(list(_SERVER_ACTIONS), list(_SERVER_ACTIONS.values()))
     return _server_fault(chance, action)

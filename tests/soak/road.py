@@ -1,19 +1,32 @@
-"""The road of one run: servers of its own behind proxies, two walkers and two sinks."""
+"""The road of one run: servers of its own, the source with its troubles, two walkers, two sinks."""
 
 import os
 import shutil
+import sqlite3
+import sys
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from datetime import UTC, date, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-import psycopg
+from fault_source import FaultSource, Plot
+from fault_time import SteeredTime
 from fix_proxy import ProxiedKafka
 from fix_services import migrate
-from fix_source import METADATA, UNTYPED, Row, build_database, make_page, make_pages
+from fix_source import (
+    METADATA,
+    UNTYPED,
+    Row,
+    SourceSite,
+    build_database,
+    make_page,
+    make_pages,
+)
 from fix_walker import WalkerRig
+from oracle import expected_page
 from proxy import Proxy
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
@@ -24,32 +37,42 @@ from pagestream.embedded.server import EmbeddedServer
 from pagestream.embedded.stack import Stack
 from runtime.settings import Settings
 from schemas.commands import AddSite, StartWalk
-from schemas.records import Municipality
-from schemas.tables import Table
+from soak.person import Person, Watch, municipality
 from soak.plan import KINDS, SERVERS, WORKERS, Plan, Server
 from soak.workers import Worker, role_command
 
 _PREFIX: Final = "soak"
 _PATIENT: Final = {"sql_time_limit_ms": 20_000}
+_RETRY_WAITS: Final = (0.2, 0.4, 0.8)
+_SECOND_LOOK_SECONDS: Final = 3.0
+_START_SECONDS: Final = 90.0
+_LOOK_SECONDS: Final = 0.05
+_WINDOW_BEGINS: Final = date(2010, 4, 1)
+"""Where an incremental walk begins: some of the source's pages are older."""
 
-SinkCommand = Sequence[str | Path]
+HASTY_WALKER: Final = (sys.executable, "-P", "-m", "soak.hasty_walker")
+
+Command = Sequence[str | Path]
 
 
 class Road:
     """Everything that one run needs, running. A context manager; `folder` keeps the logs.
 
-    `sink_command` is what a sink's process is, where it is not the real one.
+    `commands` are what the processes of a role are, where they are not the usual ones.
     """
 
-    def __init__(self, plan: Plan, folder: Path, sink_command: SinkCommand | None = None) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, commands: Mapping[str, Command] | None = None
+    ) -> None:
         self.plan = plan
         self.folder = folder
-        self._sink_command = sink_command or role_command("sink")
+        self._commands = {"sink": role_command("sink"), "walker": HASTY_WALKER} | {
+            **(commands or {})
+        }
         self._held = ExitStack()
         self._starts: list[threading.Thread] = []
         self._down: set[Server] = set()
         self._markers_lost = False
-        self._asked: list[str] = []
 
     def __enter__(self) -> Self:
         try:
@@ -59,12 +82,7 @@ class Road:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self._held.close()
 
     def _start(self) -> None:
@@ -80,8 +98,14 @@ class Road:
             database=SecretStr(self.database),
             state_directory=state,
             _env_file=None,
+            **self._walking,
         )
         self.rig = WalkerRig(settings)
+        self.watch = Watch(self.rig)
+        self._held.callback(self.watch.close)
+        ids = {kind: list(self.source_rows(kind)[0]) for kind in KINDS}
+        log = self.folder / "commands.log"
+        self.person = Person(self.rig, self.watch, self.plan.rows, ids, log)
         self.workers = {name: self._worker(name) for name in WORKERS}
         self._held.callback(self._end_workers)
         for worker in self.workers.values():
@@ -98,28 +122,44 @@ class Road:
         servers: list[EmbeddedServer] = [self._kafka, self._postgres, source]
         self._held.callback(self._keep_logs, *servers)
         self._held.callback(kill_all, *servers)
-        kafka, self.database, self._source = Stack(state / "stack", servers).start()
+        kafka, self.database, address = Stack(state / "stack", servers).start()
+        self._source = self._held.enter_context(FaultSource(SteeredTime(state / "time")))
+        site = SourceSite(address, self.database_file, "0.65")
+        self.plots = {name: self._source.plot(name, site) for name in self.plan.sites}
         port = conninfo_to_dict(self.database)["port"]
         self._postgres_proxy = self._held.enter_context(Proxy(f"127.0.0.1:{port}"))
         return kafka
 
     def _worker(self, name: str) -> Worker:
-        role = name.partition("-")[0]
-        command = self._sink_command if role == "sink" else role_command(role)
+        command = self._commands[name.partition("-")[0]]
         return Worker(name, command, self._environment(name), self.folder / f"{name}.log")
+
+    @property
+    def _walking(self) -> dict[str, Any]:
+        """The settings of a walker that whoever decides its commands again must know."""
+        return {
+            "retry_waits": _RETRY_WAITS,
+            "rows_per_response": self.plan.rows,
+            "second_look_after": _SECOND_LOOK_SECONDS,
+            "verdict_timeout": self.plan.verdict_timeout,
+            "window_days": (datetime.now(UTC).date() - _WINDOW_BEGINS).days,
+        }
 
     def _environment(self, name: str) -> dict[str, str]:
         host, _, port = self._postgres_proxy.address.partition(":")
-        address = self._source.removeprefix("http://")
+        walking = {f"PAGESTREAM_{n.upper()}": _written(v) for n, v in self._walking.items()}
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PAGESTREAM_", "PYTHON"))}
-        return kept | {
+        return {
+            **kept,
+            **walking,
+            "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[1:3])),
             "PAGESTREAM_KAFKA": self._kafka.proxied,
             "PAGESTREAM_TOPIC_PREFIX": _PREFIX,
             "PAGESTREAM_DATABASE": make_conninfo(self.database, host=host, port=port),
             "PAGESTREAM_STATE_DIRECTORY": str(self.rig.settings.state_directory),
-            "PAGESTREAM_SOURCE_URL": f"http://{{subdomain}}.localhost:{address.rpartition(':')[2]}",
-            "PAGESTREAM_SOURCE_CONNECT": address,
-            "PAGESTREAM_REQUESTS_AT_ONCE": "4",
+            "PAGESTREAM_SOURCE_URL": self._source.source_url,
+            "PAGESTREAM_SOURCE_CONNECT": self._source.address,
+            "PAGESTREAM_REQUESTS_AT_ONCE": "16",
             "PAGESTREAM_SINK_BATCH": str(self.plan.batch),
             "PAGESTREAM_WALKER_SLOT": name,
             "PAGESTREAM_SINK_SLOT": name,
@@ -136,27 +176,26 @@ class Road:
 
     # What a person does
 
-    @property
-    def asked(self) -> frozenset[str]:
-        """The ids of all commands that were sent."""
-        return frozenset(self._asked)
-
     def add_sites(self) -> None:
-        """Add every site, and ask for a walk of each of its tables."""
+        """Add every site, and ask for a walk of each table; return when the walkers know all."""
         for table in self.plan.tables:
-            site = Municipality(site=table.site, name=table.site.title())
-            self._asked.append(self.rig.send(AddSite, table, municipality=site))
-            self.ask_for_walk(table)
+            self.person.ask(AddSite, table, municipality=municipality(table))
+            self.person.ask(StartWalk, table, rows=self.plan.rows)
+        deadline = time.monotonic() + _START_SECONDS
+        while self.watch.states.keys() != set(self.plan.tables):
+            assert time.monotonic() < deadline, f"only {list(self.watch.states)} were begun"
+            self.tend()
+            time.sleep(_LOOK_SECONDS)
 
-    def ask_for_walk(self, table: Table) -> None:
-        """Ask for a walk; Kafka must be up."""
-        self._asked.append(self.rig.send(StartWalk, table, rows=self.plan.rows))
-
-    def failed_tables(self) -> list[Table]:
-        """Return the tables whose newest walk failed."""
-        query = "SELECT subdomain, kind FROM pagestream.walk WHERE status = 'failed'"
-        with psycopg.connect(self.database) as connection:
-            return [Table(site, kind) for site, kind in connection.execute(query)]
+    def source_rows(self, kind: str) -> tuple[dict[str, str], frozenset[str]]:
+        """Return the ids of the source's rows with their dates, and those that cannot be stored."""
+        with closing(sqlite3.connect(self.database_file)) as source:
+            source.row_factory = sqlite3.Row
+            table = {"agenda": "agendas", "minutes": "minutes"}[kind]
+            query = f"SELECT * FROM {table} ORDER BY id"
+            rows = [dict(row) for row in source.execute(query)]
+        stored = {row["id"]: row["date"] for row in rows if expected_page(row) is not None}
+        return stored, frozenset(row["id"] for row in rows if row["id"] not in stored)
 
     # What befalls the servers
 
@@ -184,8 +223,14 @@ class Road:
         """Tell whether a server serves."""
         return server not in self._down
 
+    def plot(self, site: str) -> Plot:
+        """Return what goes wrong at a site."""
+        return self.plots[site]
+
     def heal(self) -> None:
-        """Have both servers within reach, and every worker awake."""
+        """Have the source well, both servers within reach, and every worker awake."""
+        for plot in self.plots.values():
+            plot.heal()
         for start in self._starts:
             start.join()
         assert not self._down, f"{self._down} did not start again: see the log"
@@ -208,12 +253,17 @@ class Road:
         return self._markers_lost
 
     def tend(self) -> None:
-        """Start and thaw workers as is due."""
+        """Start and thaw workers as is due, and see what they have done."""
         for worker in self.workers.values():
             worker.tend()
+        self.watch.update()
 
     def _server(self, server: Server) -> EmbeddedServer:
         return self._kafka if server == "kafka" else self._postgres
+
+
+def _written(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _fill(path: Path, plan: Plan) -> None:
