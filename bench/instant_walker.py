@@ -19,6 +19,7 @@ from runtime import logs
 from runtime.health import Readiness
 from runtime.http import HttpClient, Received
 from runtime.lifecycle import StopSignal
+from runtime.memory import share_one_arena
 from runtime.metrics import Metrics
 from runtime.settings import Settings, load
 
@@ -61,7 +62,8 @@ def _body(rows: list[dict[str, object]], token: str | None) -> Received:
 
 
 def main() -> None:
-    """Walk until SIGTERM."""
+    """Walk until SIGTERM, as `pagestream run walker` does."""
+    share_one_arena()
     pages, folder, at_once = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     settings = load()
     logs.configure(settings)

@@ -10,6 +10,7 @@ from producer.datasette.client import DatasetteSource
 from runtime import logs
 from runtime.health import HealthServer, Readiness
 from runtime.lifecycle import StopSignal
+from runtime.memory import share_one_arena
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 
@@ -34,6 +35,8 @@ def run_role(role: Role, settings: Settings) -> None:
 
     Logs, then signals, then health, then Kafka and the role's own checks, then its loop.
     """
+    # Before the first of the threads that hold responses or batches.
+    share_one_arena()
     logs.configure(settings)
     # Secrets are written as asterisks.
     logs.logger(role).info("settings", **settings.model_dump(mode="json"))

@@ -8,7 +8,6 @@ from runtime.health import Readiness
 from runtime.kafka.cluster import Cluster
 from runtime.lifecycle import StopSignal, slot_lock
 from runtime.logs import logger
-from runtime.memory import share_one_arena
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.topics import COMMANDS
@@ -27,8 +26,6 @@ def run(
     `download` asks the source for one command's response, and is called from several threads.
     `clock` tells the time of day.
     """
-    # Before the first of the threads that hold responses.
-    share_one_arena()
     slot = slot_name(settings)
     with slot_lock(settings.state_directory / "slots", slot):
         cluster = Cluster(settings)

@@ -25,6 +25,7 @@ from runtime.errors import PagestreamError, Stop, Unavailable
 from runtime.health import Readiness
 from runtime.lifecycle import StopSignal
 from runtime.logs import configure
+from runtime.memory import share_one_arena
 from runtime.metrics import Metrics
 from runtime.settings import Settings, load
 
@@ -60,6 +61,7 @@ def _hurry(module: ModuleType, name: str, **clock: Callable[[], float]) -> None:
 
 
 def main() -> int:
+    share_one_arena()
     steered = SteeredTime(Path(os.environ["PAGESTREAM_TEST_SOURCE"]) / "time")
     _hurry(client, "limiter", clock=steered.monotonic)
     _hurry(giving, "Timers", monotonic=steered.monotonic)

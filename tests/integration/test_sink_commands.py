@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from fix_sink import SinkRig, wait_until
-from fix_sink_resets import LIFE, PLACE, letter, publish_aged, publish_walk
-from samples import SITE, now, page
+from fix_sink_resets import LIFE, PLACE, publish_aged, publish_walk
+from samples import SITE, dead_letter, now, page
 
 from consumers.sink.positions import MARK
 from pagestream import resetting
@@ -133,7 +133,7 @@ def test_an_old_backup_is_gone_on_from(walked_sink: SinkRig, sink: Sink) -> None
 def test_a_gap_in_another_topic_walks_nothing(
     sink_rig: SinkRig, sink: Sink, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = [letter("a"), letter("b")]
+    made = [dead_letter("a"), dead_letter("b")]
     key = Table(SITE, "minutes").record_key
     sink_rig.publish(*(outgoing(DEAD_LETTERS, key(m.identity), PLACE, m) for m in made))
     sink_rig.publish(WalkState(site=SITE, kind="minutes", walk=1, status="completed"))

@@ -218,7 +218,7 @@ def test_a_document_removed_under_our_feet_is_tried_again(direct_sink: DirectSin
 
 
 def test_a_state_at_fault_is_set_aside_under_its_digest(direct_sink: DirectSink) -> None:
-    state = WalkState(site=SITE, kind="minutes", revision=1, error="nul \0 in the error")
+    state = WalkState(site=SITE, kind="minutes", revision=1, rows=2**31)
 
     direct_sink.apply(state, page("a"))
 
