@@ -20,6 +20,8 @@ Loop = Callable[[Settings, StopSignal, Metrics, Readiness], None]
 
 
 def _walk(settings: Settings, stop: StopSignal, metrics: Metrics, readiness: Readiness) -> None:
+    # Before the first of the threads that hold responses. A sink gains nothing by it: measured.
+    share_one_arena()
     source = DatasetteSource(settings, metrics, stop, readiness=readiness)
     try:
         producer.role.run(settings, source.download, stop, metrics, readiness)
@@ -35,8 +37,6 @@ def run_role(role: Role, settings: Settings) -> None:
 
     Logs, then signals, then health, then Kafka and the role's own checks, then its loop.
     """
-    # Before the first of the threads that hold responses or batches.
-    share_one_arena()
     logs.configure(settings)
     # Secrets are written as asterisks.
     logs.logger(role).info("settings", **settings.model_dump(mode="json"))

@@ -99,10 +99,13 @@ def cancel(state: WalkState, command: CancelWalk, now: datetime, policy: Policy)
 
 
 def retry(state: WalkState, command: RetryWalk, now: datetime, policy: Policy) -> Outcome:
-    """Try again, from exactly where a walk failed; one that waits to be tried again does not wait.
+    """Try again, from exactly where a walk failed; what waits to be tried again does not wait.
 
     A walk that failed by its verdict has nothing left to try: its ids are listed anew.
     """
+    if state.retry_at is not None and state.walk == command.walk:
+        waiting = accept(state, command, now, **NOTHING_TO_RETRY, error=None)
+        return _go_on(waiting, command, now)
     if (outcome := _not_now(state, command, _RETRY, now)) is not None:
         return outcome
     if state.status == "in_progress":

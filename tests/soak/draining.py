@@ -34,6 +34,7 @@ from soak.road import Road
 DRAIN_SECONDS: Final = 150.0
 _HOPELESS_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.3
+_PATIENCE_SECONDS: Final = 30.0
 _MOST_REMEDIES: Final = 15
 _MOST_FAILURES: Final = 4
 _TOPICS: Final = tuple(consumer.topic.name for consumer in CONSUMERS)
@@ -154,6 +155,8 @@ def remedy(state: WalkState) -> tuple[type[Request], dict[str, Any]] | None:
     walk = {"walk": state.walk}
     if (command := _REMEDIES.get(state.status)) is not None:
         return command, walk
+    if state.retry_at is not None and state.retry_seconds > _PATIENCE_SECONDS:
+        return RetryWalk, walk
     if state.status == "verifying" and not state.repairs:
         verdict = given(state, "balanced")
         return RecordVerdict, {**walk, "round": 0, "barrier": state.barrier, "verdict": verdict}

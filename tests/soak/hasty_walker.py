@@ -11,13 +11,11 @@ from broken_walker import ARMS
 
 from pagestream.cli.app import run
 from producer import pacing
-from producer.decide import failing
 
 HOLD_SECONDS: Final = 0.5
 
 if __name__ == "__main__":
     vars(pacing).update(HOLD_SECONDS=HOLD_SECONDS, CIRCUIT_SECONDS=2 * HOLD_SECONDS)
-    vars(failing).update(_REFUSED_AGAIN_SECONDS=2 * HOLD_SECONDS)
     for arm in sys.argv[1:]:
         ARMS[arm]()
     sys.exit(run(["run", "walker"]))

@@ -149,6 +149,17 @@ def test_a_repair_that_fails_is_tried_again_and_then_fails_the_walk_that_waits_f
     assert retried.next_command == due(retried.state)
 
 
+def test_a_repair_that_waits_to_be_tried_again_is_tried_at_once() -> None:
+    for state, policy in ((waiting(), JUDGED), (walked(started()).state, ALONE)):
+        accepted = give(state, repair(), policy).state
+        told_to_wait = take(accepted, failure("rate_limited"), policy).state
+        assert told_to_wait.retry_at is not None
+        outcome = give(told_to_wait, request(RetryWalk, walk=1), policy)
+        assert (said(outcome), outcome.state.status) == ("done", state.status)
+        assert outcome.state.ended_at == state.ended_at
+        assert outcome.next_command == due(outcome.state) == due(accepted)
+
+
 def test_a_repair_that_fails_where_nobody_waits_is_refused_and_the_next_is_due() -> None:
     state = walked(started()).state
     state = give(give(state, repair()).state, repair(PrunePages)).state
