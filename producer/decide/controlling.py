@@ -104,8 +104,7 @@ def retry(state: WalkState, command: RetryWalk, now: datetime, policy: Policy) -
     A walk that failed by its verdict has nothing left to try: its ids are listed anew.
     """
     if state.retry_at is not None and state.walk == command.walk:
-        waiting = accept(state, command, now, **NOTHING_TO_RETRY, error=None)
-        return _go_on(waiting, command, now)
+        return _go_on(accept(state, command, now, **NOTHING_TO_RETRY, error=None), command, now)
     if (outcome := _not_now(state, command, _RETRY, now)) is not None:
         return outcome
     if state.status == "in_progress":
